@@ -1,0 +1,35 @@
+# Whatever a target needs is set up in .venv/ and .tools/ of this folder; when nothing is missing that is silent.
+# Recipes replace their shell (exec), so that one Ctrl-C reaches the program once.
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+export DSN
+
+.PHONY: help setup run test test-matrix lint clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand --tabs=14
+
+setup:  ## set up what the demo and the tests need
+	@exec .ci/setup test
+
+run:  ## the whole stack on loopback; DSN=postgresql://… watches a server of your own
+	@.ci/setup run
+	@exec .venv/bin/plimsoll demo $${DSN:+--dsn "$$DSN"}
+
+test: lint  ## linters, then the suite on the oldest and the newest PostgreSQL
+	@exec .venv/bin/pytest -n 2 $(ARGS)
+
+test-matrix:  ## the suite on PostgreSQL 13, 14, 15, 16, 17 and 18
+	@.ci/setup matrix
+	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 2 $(ARGS)
+
+lint:  ## ruff and mypy
+	@.ci/setup test
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+
+clean:  ## remove everything that was set up or built
+	rm -rf .venv .tools dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

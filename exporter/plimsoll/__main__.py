@@ -1,0 +1,7 @@
+"""Runs the command line as `python -m plimsoll`."""
+
+import sys
+
+from plimsoll.cli import main
+
+sys.exit(main())

@@ -1,0 +1,10 @@
+"""The configuration file: its shape, line marks, secrets and errors.
+
+What stands in a section is the business of the part that reads it; this package knows only
+how a section is written.
+"""
+
+from plimsoll.config.document import ConfigError, Document, Problem
+from plimsoll.config.section import Section
+
+__all__ = ["ConfigError", "Document", "Problem", "Section"]

@@ -1,0 +1,1 @@
+"""The whole stack on loopback: real servers, started and ended by one process."""

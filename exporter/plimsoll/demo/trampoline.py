@@ -1,0 +1,37 @@
+"""Becomes another program, which then ends together with the process that started it.
+
+Run as a script, by `processes.spawn`, since what it does has to happen in the new process and no code is safe between
+fork and exec in a process that has threads. It uses the standard library only:
+
+    trampoline.py SIGNAL PARENT USER PROGRAM [ARGUMENT…]
+
+SIGNAL is what the program gets when its parent ends, PARENT is the parent's process id, USER is `uid:gid` or empty.
+"""
+
+import ctypes
+import os
+import sys
+
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+
+
+def main(death_signal: str, parent: str, user: str, *command: str) -> None:
+    """Give up root if asked to, arrange for the death signal, and execute the command."""
+    if user:
+        uid, gid = map(int, user.split(":"))
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    if sys.platform == "linux":
+        # After the change of user, for the kernel drops the death signal with it.
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(death_signal))
+    if os.getppid() != int(parent):
+        sys.exit("the parent ended before its program started")
+    try:
+        os.execvp(command[0], command)  # noqa: S606  (no shell is wanted)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The exporter: measures and publishes, and never calls out."""

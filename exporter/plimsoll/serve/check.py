@@ -1,0 +1,76 @@
+"""Tries what a configuration promises: each server, each of its databases, and the grants."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from plimsoll.serve.collectors.server import sort_out
+from plimsoll.serve.settings import PostgresSettings, ServerSettings
+from plimsoll.serve.sources.places import Places
+from plimsoll.serve.sources.postgres import PostgresError, PostgresServer
+from plimsoll.serve.sources.sql import statement
+from plimsoll.serve.state import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of trying one server or database."""
+
+    subject: str
+    good: bool
+    message: str
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.good else 'BAD':3} {self.subject}: {self.message}"
+
+
+async def try_servers(settings: PostgresSettings) -> AsyncIterator[Finding]:
+    """Connect to every server and every watched database in turn, reading what `serve` would read."""
+    for server in settings.servers:
+        async for finding in _try_server(server):
+            yield finding
+
+
+async def _try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
+    server = PostgresServer(settings, Places(settings.max_connections))
+    try:
+        async with server.connect() as connection:
+            ((role, version, in_recovery, reads_statistics),) = await connection.read(statement("role"))
+            rows = await connection.read(statement("server"))
+    except PostgresError as error:
+        yield Finding(settings.name, good=False, message=str(error))
+        return
+    databases, left_out = sort_out(rows, settings.databases)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items())) or "none"
+    kind = "standby" if in_recovery else "primary"
+    yield Finding(
+        settings.name,
+        good=True,
+        message=f"PostgreSQL {version} ({kind}) as {role}; databases: {len(databases)}, left out: {reasons}",
+    )
+    if not reads_statistics:
+        grant = sql.SQL("GRANT pg_monitor TO {}").format(sql.Identifier(role)).as_string()
+        yield Finding(
+            settings.name, good=False, message=f"the role lacks pg_monitor; as a superuser: {grant}"
+        )
+    for database in databases:
+        yield await _try_database(server, settings.name, role, database)
+
+
+async def _try_database(server: PostgresServer, name: str, role: str, database: Database) -> Finding:
+    subject = f"{name}/{database.name}"
+    if not database.may_connect:
+        grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+            sql.Identifier(database.name), sql.Identifier(role)
+        )
+        message = f"the role may not connect, so its tables are not measured; {grant.as_string()}"
+        return Finding(subject, good=False, message=message)
+    try:
+        async with server.connect(database.name) as connection:
+            tables = await connection.read(statement("tables"))
+    except PostgresError as error:
+        return Finding(subject, good=False, message=str(error))
+    return Finding(subject, good=True, message=f"{len(tables)} tables")

@@ -1,0 +1,73 @@
+"""The size of each database."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from plimsoll.serve.jobs import Job
+from plimsoll.serve.metrics import Family, LabelTemplate, Page
+from plimsoll.serve.sources.batches import read_in_batches
+from plimsoll.serve.sources.postgres import Connection, PostgresError, Row, array
+from plimsoll.serve.sources.sql import statement
+from plimsoll.serve.state import DatabaseSize, ServerState
+
+SIZE = Family("pg_database_size_bytes", "gauge", "Disk space used by the database.", ("server", "datname"))
+_BATCH = 100
+_STATEMENT = statement("database_sizes")
+
+
+class DatabasesCollector:
+    """Asks for the sizes of all watched databases over one connection."""
+
+    name: ClassVar[str] = "databases"
+    families: ClassVar[tuple[Family, ...]] = (SIZE,)
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        settings = state.settings
+        self._labels = LabelTemplate(settings.target_labels, ("datname",))
+        self._job = Job(
+            self.name, settings.name, settings.target_labels, settings.databases.interval, self._measure
+        )
+
+    def jobs(self) -> Iterable[Job]:
+        """Give the measuring of all databases."""
+        return (self._job,)
+
+    async def _measure(self) -> None:
+        databases = self._state.databases
+        now = time.time()
+        async with self._state.server.connect(long_work=True) as connection:
+            rows, refused = await read_in_batches(
+                [database.oid for database in databases], _BATCH, lambda oids: _read(connection, oids)
+            )
+        fresh = {oid: DatabaseSize(size, now) for oid, size in rows if size is not None}
+        watched = {database.oid for database in databases}
+        kept = {oid: size for oid, size in self._state.sizes.items() if oid in watched}
+        self._state.sizes = kept | fresh
+        if refused:
+            names = [
+                f"{database.name} ({refused[database.oid]})"
+                for database in databases
+                if database.oid in refused
+            ]
+            raise PostgresError(f"{len(refused)} of {len(databases)} sizes refused: {', '.join(names[:5])}")
+
+    def emit(self, page: Page) -> None:
+        """Publish the last size of each database that still exists, while it is not too old."""
+        oldest = time.time() - self._state.settings.max_age
+        sizes = self._state.sizes
+        page.add(
+            SIZE,
+            (
+                (self._labels(database.name), size.size)
+                for database in self._state.databases
+                if (size := sizes.get(database.oid)) and size.measured_at >= oldest
+            ),
+        )
+
+
+async def _read(connection: Connection, oids: Sequence[int]) -> list[Row]:
+    return await connection.read(_STATEMENT, {"oids": array(oids)})

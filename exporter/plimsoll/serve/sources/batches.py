@@ -1,0 +1,35 @@
+"""Reads about many objects, a batch a statement; a batch that fails is split until the culprit is alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from plimsoll.serve.sources.postgres import Reason, Row, StatementRefusedError
+
+
+async def read_in_batches(
+    oids: Sequence[int], size: int, read: Callable[[Sequence[int]], Awaitable[list[Row]]]
+) -> tuple[list[Row], dict[int, Reason]]:
+    """Read about `oids`, at most `size` at a time.
+
+    Returns:
+        The rows, and the objects that could not be read with the reason for each.
+
+    Raises:
+        PostgresError: the connection failed, so nothing more can be read.
+    """
+    rows: list[Row] = []
+    refused: dict[int, Reason] = {}
+    waiting = deque(oids[start : start + size] for start in range(0, len(oids), size))
+    while waiting:
+        batch = waiting.popleft()
+        try:
+            rows += await read(batch)
+        except StatementRefusedError as error:
+            if len(batch) == 1:
+                refused[batch[0]] = error.reason
+            else:
+                middle = len(batch) // 2
+                waiting.extendleft((batch[middle:], batch[:middle]))
+    return rows, refused

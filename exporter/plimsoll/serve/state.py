@@ -1,0 +1,77 @@
+"""What is known of one PostgreSQL server: results that collectors write and pages are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from plimsoll.serve.settings import ServerSettings
+from plimsoll.serve.sources.postgres import PostgresServer, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A database that is to be watched."""
+
+    oid: int
+    name: str
+    may_connect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSize:
+    """Bytes of a database, and when it was measured (seconds since the epoch)."""
+
+    size: int
+    measured_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, partition or materialised view: bytes, tuples, and when the bytes were measured."""
+
+    schema: str
+    name: str
+    live: int
+    dead: int
+    heap: int
+    toast: int
+    indexes: int
+    measured_at: float
+
+    @property
+    def table_size(self) -> int:
+        """What pg_table_size gives: heap, maps and TOAST."""
+        return self.heap + self.toast
+
+    @property
+    def size(self) -> int:
+        """What pg_total_relation_size gives."""
+        return self.heap + self.toast + self.indexes
+
+
+@dataclass(frozen=True, slots=True)
+class TablePass:
+    """The tables of one database as of the last pass over it."""
+
+    tables: Mapping[int, Table]
+    unmeasured: Counter[Reason]
+    never_measured: int
+    finished_at: float
+
+
+@dataclass(slots=True)
+class ServerState:
+    """Everything that is known of a server.
+
+    Each result is replaced as a whole and never changed, so that a page can be written from it in
+    another thread.
+    """
+
+    settings: ServerSettings
+    server: PostgresServer
+    databases: tuple[Database, ...] = ()
+    left_out: Counter[str] = field(default_factory=Counter)
+    sizes: Mapping[int, DatabaseSize] = field(default_factory=dict)
+    passes: Mapping[int, TablePass] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What every web server of Plimsoll has in common."""

@@ -1,0 +1,35 @@
+"""Content negotiation, as far as /metrics needs it (RFC 9110, section 12.5)."""
+
+from __future__ import annotations
+
+_OPENMETRICS = "application/openmetrics-text"
+_TEXT = "text/plain"
+
+
+def prefers_openmetrics(accept: str) -> bool:
+    """Say whether OpenMetrics 1.0 is wanted more than the text format, which is the default."""
+    wanted = {_OPENMETRICS: 0.0, _TEXT: 0.0}
+    for entry, parameters, quality in _entries(accept):
+        if entry == _OPENMETRICS and parameters.get("version", "1.0.0") != "1.0.0":
+            continue
+        if entry in wanted:
+            wanted[entry] = max(wanted[entry], quality)
+    return wanted[_OPENMETRICS] > wanted[_TEXT]
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Say whether a compressed answer is welcome."""
+    return any(entry == "gzip" and quality > 0 for entry, _, quality in _entries(accept_encoding))
+
+
+def _entries(header: str) -> list[tuple[str, dict[str, str], float]]:
+    entries = []
+    for item in header.split(","):
+        name, *rest = (part.strip() for part in item.split(";"))
+        parameters = dict(part.lower().split("=", 1) for part in rest if "=" in part)
+        try:
+            quality = float(parameters.get("q", "1"))
+        except ValueError:
+            quality = 0.0
+        entries.append((name.lower(), parameters, quality))
+    return entries
