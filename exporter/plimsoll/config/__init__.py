@@ -5,6 +5,6 @@ how a section is written.
 """
 
 from plimsoll.config.document import ConfigError, Document, Problem
-from plimsoll.config.section import Section
+from plimsoll.config.section import PlacedError, Section
 
-__all__ = ["ConfigError", "Document", "Problem", "Section"]
+__all__ = ["ConfigError", "Document", "PlacedError", "Problem", "Section"]

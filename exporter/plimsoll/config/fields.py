@@ -8,10 +8,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationInfo
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
-_DURATION = re.compile(r"(?:\d+(?:ms|[smhdwy]))+")
-_PART = re.compile(r"(\d+)(ms|[smhdwy])")
+from plimsoll.config.section import kind, shown
+
+_UNITS = {
+    "y": 31536000.0,
+    "w": 604800.0,
+    "d": 86400.0,
+    "h": 3600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 0.001,
+}
+_DURATION = re.compile("".join(f"(?:([0-9]+){unit})?" for unit in _UNITS))
+_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]+")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LONGEST_TIMEOUT = 86400.0
 
 
 def parse_duration(value: Any) -> float:
@@ -23,16 +34,32 @@ def parse_duration(value: Any) -> float:
     text = str(value).strip()
     if text == "0":
         return 0.0
-    if isinstance(value, bool) or not _DURATION.fullmatch(text):
-        raise ValueError(f"must be a duration such as 30s, 5m or 1h30m, is {value!r}")
-    return sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    parts = _DURATION.fullmatch(text)
+    if not text or not parts:
+        raise ValueError(f"must be a duration such as 30s, 5m or 1h30m, is {shown(value)}")
+    numbers = (float(number or 0) for number in parts.groups())
+    return sum(number * unit for number, unit in zip(numbers, _UNITS.values(), strict=True))
+
+
+def _bounded(seconds: float) -> float:
+    if not 0 < seconds <= _LONGEST_TIMEOUT:
+        raise ValueError("must be more than 0 and at most 1d")
+    return seconds
+
+
+def _whole_number(value: Any) -> Any:
+    if isinstance(value, bool) or not _WHOLE_NUMBER.fullmatch(str(value)):
+        raise ValueError(f"must be a whole number, is {shown(value)}")
+    return value
 
 
 def _compile(value: Any) -> re.Pattern[str]:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a regular expression, is {kind(value)}")  # noqa: TRY004 - pydantic's rule
     try:
         return re.compile(value)
-    except (re.error, TypeError) as error:
-        raise ValueError(f"must be a regular expression: {error}; is {value!r}") from None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"must be a regular expression, is {value!r}: {error}") from None
 
 
 def _label_name(value: str) -> str:
@@ -50,21 +77,33 @@ def _filled(value: str) -> str:
 
 
 def _contents(value: Any, info: ValidationInfo) -> str:
-    """Replace a path, which is relative to the configuration file, by what the file holds."""
-    path = Path((info.context or {}).get("directory", ".")) / str(value)
+    """Replace a path, which is relative to the configuration file, by what the file holds.
+
+    The path is not shown: whoever takes `dsn_file` for `dsn` writes a password there.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"must be the path of a file, is {kind(None if value == '' else value)}")
+    directory = Path((info.context or {}).get("directory", "."))
     try:
-        text = path.read_text("utf-8").strip()
+        text = (directory / value).read_text("utf-8").strip()
     except OSError as error:
-        raise ValueError(f"the file {path} cannot be read: {error.strerror}") from None
+        start = "" if Path(value).is_absolute() else f" (the path is relative to {directory.absolute()})"
+        raise ValueError(f"the file cannot be read: {error.strerror}{start}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"the file {path} is not UTF-8 text") from None
+        raise ValueError("the file is not UTF-8 text") from None
     if not text:
-        raise ValueError(f"the file {path} is empty")
+        raise ValueError("the file is empty")
     return text
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds, written with a unit."""
+
+Timeout = Annotated[Duration, AfterValidator(_bounded)]
+"""Seconds after which something is given up: without an end, what hangs would never be left."""
+
+WholeNumber = Annotated[int, BeforeValidator(_whole_number)]
+"""An integer; `true` and 2.5 are none."""
 
 Pattern = Annotated[re.Pattern[str], BeforeValidator(_compile)]
 """A regular expression, to be matched against the whole of a name."""

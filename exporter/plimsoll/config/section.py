@@ -17,12 +17,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
+class PlacedError(ValueError):
+    """A mistake that lies further inside than the value that a validator looks at: `place` leads there."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 def explain(details: ErrorDetails, model: type[Section]) -> tuple[tuple[str | int, ...], str]:
     """Say where in `model` a validation error lies, and what is wrong and what is allowed there.
 
     The value itself is shown only for kinds of mistake that cannot concern a secret.
     """
-    place = details["loc"]
+    # pydantic marks a mistake in a key, instead of its value, by one more step.
+    place = details["loc"][:-1] if details["loc"][-1:] == ("[key]",) else details["loc"]
+    value = details["input"]
     context: Mapping[str, Any] = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
@@ -30,35 +40,39 @@ def explain(details: ErrorDetails, model: type[Section]) -> tuple[tuple[str | in
         case "missing":
             return place, "is required"
         case "value_error":
-            return place, str(context["error"])
+            error = context["error"]
+            return (*place, *error.place) if isinstance(error, PlacedError) else place, str(error)
         case "greater_than_equal":
-            return place, f"must be at least {context['ge']}, is {details['input']}"
+            return place, f"must be at least {context['ge']}, is {value}"
         case "less_than_equal":
-            return place, f"must be at most {context['le']}, is {details['input']}"
-        case "too_short":
-            return place, f"must have at least {context['min_length']} entry"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return place, f"must be a whole number, is {details['input']!r}"
+            return place, f"must be at most {context['le']}, is {value}"
         case "string_type":
-            return place, f"must be text, is {_kind(details['input'])}"
-        case "list_type":
-            return place, f"must be a list, is {_kind(details['input'])}"
+            hint = "; put it in quotes" if isinstance(value, int | float) else ""
+            return place, f"must be text, is {kind(value)}{hint}"
+        case "list_type" | "tuple_type":
+            return place, f"must be a list, is {kind(value)}"
         case "model_type" | "dict_type":
-            return place, f"must be a mapping, is {_kind(details['input'])}"
+            return place, f"must be a mapping, is {kind(value)}"
         case _:
             return place, details["msg"]
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
+    """Name the kind of a value without showing it."""
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", type(None): "empty"}
     return names.get(type(value), "a number")
 
 
+def shown(value: object) -> str:
+    """Show a text or a number, which must be no secret, and name the kind of anything else."""
+    return repr(value) if type(value) in (str, int, float) else kind(value)
+
+
 def _allowed_keys(model: type[Section], place: tuple[str | int, ...]) -> list[str]:
-    """Give the keys of the mapping at `place` below `model`."""
+    """Give the keys of the mapping at `place` below `model`; indexes and free keys lead to no other model."""
     for step in place:
-        if isinstance(step, str):
-            model = next(_models_in(model.model_fields[step].annotation))
+        if field := model.model_fields.get(str(step)):
+            model = next(_models_in(field.annotation))
     return list(model.model_fields)
 
 

@@ -1,11 +1,11 @@
 """Becomes another program, which then ends together with the process that started it.
 
-Run as a script, by `processes.spawn`, since what it does has to happen in the new process and no code is safe between
-fork and exec in a process that has threads. It uses the standard library only:
+`processes.command_line` runs this file as a script: what it does must happen in the new process, and between
+fork and exec no Python is safe in a process that has threads. It needs the standard library only.
 
     trampoline.py SIGNAL PARENT USER PROGRAM [ARGUMENT…]
 
-SIGNAL is what the program gets when its parent ends, PARENT is the parent's process id, USER is `uid:gid` or empty.
+SIGNAL is what the program gets when its parent ends, PARENT the parent's process id, USER `uid:gid` or empty.
 """
 
 import ctypes

@@ -62,7 +62,10 @@ async def serve(config_file: Path | None, address: Address, scrape_timeout: floa
         openmetrics = prefers_openmetrics(request.headers.get("Accept", ""))
         compress = accepts_gzip(request.headers.get("Accept-Encoding", ""))
         response = web.Response(
-            headers={"Content-Type": OPENMETRICS_TYPE if openmetrics else METRICS_TYPE, "Vary": "Accept"}
+            headers={
+                "Content-Type": OPENMETRICS_TYPE if openmetrics else METRICS_TYPE,
+                "Vary": "Accept, Accept-Encoding",
+            }
         )
         if compress:
             response.headers["Content-Encoding"] = "gzip"

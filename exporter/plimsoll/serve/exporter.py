@@ -5,21 +5,34 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from plimsoll.config import ConfigError
 from plimsoll.serve import self_metrics
-from plimsoll.serve.jobs import SharedRun
+from plimsoll.serve.jobs import Report, SharedRun
 from plimsoll.serve.metrics import Page
 from plimsoll.serve.settings import PostgresSettings
 from plimsoll.serve.sources.places import Places
+from plimsoll.serve.state import ServerState
 from plimsoll.serve.target import Target
 
 _log = structlog.get_logger(__name__)
 _SETTLE = 2.0
 """Seconds that backends get to go away when the exporter stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a page shows, as it was at one moment."""
+
+    targets: Sequence[tuple[Target, ServerState]]
+    reports: Sequence[Report]
+    reload: self_metrics.ReloadResult
 
 
 class Exporter:
@@ -36,9 +49,11 @@ class Exporter:
         self._replace_targets(load())
         self._reload = self_metrics.ReloadResult(successful=True, loaded_at=time.time())
         self._process = self_metrics.ProcessMetrics()
+        # A thread of its own: names being resolved in the common ones must not keep a page waiting.
+        self._writer = ThreadPoolExecutor(1, "page")
         self._collection = SharedRun(self._collect)
-        self._pages: dict[tuple[bool, bool], asyncio.Task[bytes]] = {}
-        self._pages_show: asyncio.Task[None] | None = None
+        self._pages: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
+        self._pages_show: Snapshot | None = None
 
     async def scrape(self, seconds: float, *, openmetrics: bool, compress: bool) -> bytes:
         """Give the page, within `seconds` and the little that it takes to write it.
@@ -46,13 +61,13 @@ class Exporter:
         Scrapes that share a finished collection share its page too.
         """
         run = await self._collection.join(seconds)
-        if not run.done():
-            return await self._write(openmetrics=openmetrics, compress=compress)
-        if self._pages_show is not run:
-            self._pages_show, self._pages = run, {}
+        snapshot = run.result() if run.done() and not run.cancelled() else self._snapshot()
+        if self._pages_show is not snapshot:
+            self._pages_show, self._pages = snapshot, {}
         wanted = (openmetrics, compress)
         if wanted not in self._pages:
-            self._pages[wanted] = asyncio.create_task(self._write(openmetrics=openmetrics, compress=compress))
+            write = partial(self._write, snapshot, openmetrics=openmetrics, compress=compress)
+            self._pages[wanted] = asyncio.get_running_loop().run_in_executor(self._writer, write)
         return await self._pages[wanted]
 
     async def reload(self) -> ConfigError | None:
@@ -63,17 +78,18 @@ class Exporter:
             self._reload = self_metrics.ReloadResult(successful=False, loaded_at=self._reload.loaded_at)
             _log.error("configuration refused, the former one stays in force", problems=str(error))
             return error
-        gone = self._replace_targets(settings)
+        for target in self._replace_targets(settings):
+            target.stop()
         self._reload = self_metrics.ReloadResult(successful=True, loaded_at=time.time())
         _log.info("configuration loaded", servers=list(self._targets))
-        await asyncio.gather(*(target.stop() for target in gone))
         return None
 
     async def stop(self) -> None:
         """Abandon everything under way; scrapes that wait get what is known."""
-        self._collection.stop()
-        await asyncio.gather(*(target.stop() for target in self._targets.values()))
+        for target in self._targets.values():
+            target.stop()
         await asyncio.gather(*(places.settle(_SETTLE) for places in self._places.values()))
+        self._writer.shutdown(wait=False)
 
     def _replace_targets(self, settings: PostgresSettings) -> list[Target]:
         """Keep targets whose settings are the same; give those that are no longer needed."""
@@ -89,22 +105,23 @@ class Exporter:
             self._targets[server.name] = target
         return [target for name, target in former.items() if self._targets.get(name) is not target]
 
-    async def _collect(self) -> None:
+    async def _collect(self) -> Snapshot:
         await asyncio.gather(*(target.collect() for target in self._targets.values()))
+        return self._snapshot()
 
-    async def _write(self, *, openmetrics: bool, compress: bool) -> bytes:
-        """Write the page in a thread, so that health checks are answered meanwhile."""
+    def _snapshot(self) -> Snapshot:
         targets = list(self._targets.values())
-        jobs = [job for target in targets for job in target.jobs()]
-        reload = self._reload
+        return Snapshot(
+            [(target, target.snapshot()) for target in targets],
+            [job.report for target in targets for job in target.jobs() if job.report],
+            self._reload,
+        )
 
-        def write() -> bytes:
-            page = Page()
-            for target in targets:
-                target.emit(page)
-            self_metrics.emit(page, jobs, reload)
-            text = page.encode(openmetrics=openmetrics) + self._process.encode(openmetrics=openmetrics)
-            body = (text + "# EOF\n" if openmetrics else text).encode()
-            return gzip.compress(body, compresslevel=1) if compress else body
-
-        return await asyncio.to_thread(write)
+    def _write(self, snapshot: Snapshot, *, openmetrics: bool, compress: bool) -> bytes:
+        page = Page()
+        for target, state in snapshot.targets:
+            target.emit(page, state)
+        self_metrics.emit(page, snapshot.reports, snapshot.reload)
+        text = page.encode(openmetrics=openmetrics) + self._process.encode(openmetrics=openmetrics)
+        body = (text + "# EOF\n" if openmetrics else text).encode()
+        return gzip.compress(body, compresslevel=1) if compress else body

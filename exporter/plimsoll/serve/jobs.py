@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
 from plimsoll.serve.sources import SourceError
 
+Result = TypeVar("Result")
+
 _log = structlog.get_logger(__name__)
+_RETRY = 60.0
+"""Seconds after which a failed collection is tried again, however long its interval."""
 
 
 def is_due(last_start: float | None, interval: float, now: float) -> bool:
@@ -20,6 +25,15 @@ def is_due(last_start: float | None, interval: float, now: float) -> bool:
     every scrape, although scrapes come some milliseconds early or late.
     """
     return last_start is None or now - last_start >= interval - min(interval / 10, 5.0)
+
+
+class Report(NamedTuple):
+    """How a job fared when it last ended; durations are in seconds, times in seconds since the epoch."""
+
+    labels: Mapping[str, str]
+    success: bool
+    duration: float
+    last_success: float | None
 
 
 class Job:
@@ -33,92 +47,106 @@ class Job:
         interval: float,
         work: Callable[[], Awaitable[None]],
     ) -> None:
-        self.labels = {"collector": collector, "target": target, **labels}
-        self.success: bool | None = None
-        self.duration: float | None = None
-        self.last_success: float | None = None
+        self._labels = {"collector": collector, "target": target, **labels}
         self._interval = interval
         self._work = work
         self._task: asyncio.Task[None] | None = None
         self._last_start: float | None = None
         self._complaint: str | None = None
-        self._log = _log.bind(**self.labels)
+        self._log = _log.bind(**self._labels)
+        self.report: Report | None = None
 
     @property
     def running(self) -> bool:
         """Whether it is under way, perhaps since an earlier scrape."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def success(self) -> bool | None:
+        """Whether it succeeded when it last ended; None before that."""
+        return self.report.success if self.report else None
+
     async def refresh(self) -> None:
         """Start it if it is due, and wait for its end if it is under way. Never raises for its failure."""
-        if not self.running and is_due(self._last_start, self._interval, time.monotonic()):
+        interval = self._interval if self.success else min(self._interval, _RETRY)
+        if not self.running and is_due(self._last_start, interval, time.monotonic()):
             self._last_start = time.monotonic()
             self._task = asyncio.create_task(self._run())
         if self._task is not None:
             await asyncio.wait({self._task})
 
-    async def stop(self) -> None:
+    def cancel(self) -> None:
         """Abandon what is under way."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         started = time.monotonic()
-        complaint = await self._complaint_of_work()
-        self.duration = time.monotonic() - started
-        self.success = complaint is None
-        if self.success:
-            self.last_success = time.time()
-        self._tell(complaint)
-
-    async def _complaint_of_work(self) -> str | None:
+        complaint, fault = None, None
         try:
             await self._work()
         except SourceError as error:
-            return str(error)
+            complaint = str(error)
         except Exception as error:  # noqa: BLE001 - a fault in one collector must not cost the others
-            self._log.exception("collector broke")
-            return repr(error)
-        return None
+            complaint, fault = repr(error), error
+        last_success = self.report.last_success if self.report else None
+        self.report = Report(
+            self._labels,
+            success=complaint is None,
+            duration=time.monotonic() - started,
+            last_success=last_success if complaint else time.time(),
+        )
+        self._tell(complaint, fault)
 
-    def _tell(self, complaint: str | None) -> None:
+    def _tell(self, complaint: str | None, fault: Exception | None) -> None:
         """Log what has changed, not the same failure at every scrape."""
         if complaint == self._complaint:
             return
         self._complaint = complaint
         if complaint is None:
             self._log.info("collection works again")
-        else:
+        elif fault is None:
             self._log.warning("collection failed", error=complaint)
+        else:
+            self._log.error("collector broke", exc_info=fault)
 
 
-class SharedRun:
+class _Run(Generic[Result]):
+    """A run that is shared: as long as somebody waits for it, it goes on."""
+
+    def __init__(self, task: asyncio.Task[Result], open_until: float) -> None:
+        self._task = task
+        self._open_until = open_until
+        self._waiting = 0
+
+    def is_open(self, now: float) -> bool:
+        return not self._task.done() and now < self._open_until
+
+    async def wait(self, seconds: float) -> asyncio.Task[Result]:
+        self._waiting += 1
+        try:
+            await asyncio.wait({self._task}, timeout=seconds)
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._task.cancel()  # says nothing to a task that is done
+        return self._task
+
+
+class SharedRun(Generic[Result]):
     """Runs a function for all who ask while it is under way, each with a deadline of its own."""
 
-    def __init__(self, function: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, function: Callable[[], Coroutine[None, None, Result]]) -> None:
         self._function = function
-        self._latest: asyncio.Task[None] | None = None
-        self._runs: set[asyncio.Task[None]] = set()
-        self._open_until = 0.0
+        self._latest: _Run[Result] | None = None
 
-    async def join(self, seconds: float) -> asyncio.Task[None]:
+    async def join(self, seconds: float) -> asyncio.Task[Result]:
         """Wait for the run under way, or for a new one, but at most `seconds`; give the run.
 
-        A run past the deadline of the caller that began it goes on, but is joined no longer: what has
-        finished in it meanwhile would not be looked at again.
+        A run past the deadline of the caller that began it is joined no longer: those who come later want
+        to know how things are now. When nobody waits for it any more, it is cancelled.
         """
         now = time.monotonic()
-        if self._latest is None or self._latest.done() or now >= self._open_until:
-            self._open_until = now + seconds
-            self._latest = asyncio.ensure_future(self._function())
-            self._runs.add(self._latest)
-            self._latest.add_done_callback(self._runs.discard)
-        run = self._latest
-        await asyncio.wait({run}, timeout=seconds)
-        return run
-
-    def stop(self) -> None:
-        """Let everybody go who waits."""
-        for run in self._runs:
-            run.cancel()
+        if self._latest is None or not self._latest.is_open(now):
+            self._latest = _Run(asyncio.create_task(self._function()), now + seconds)
+        return await self._latest.wait(seconds)

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal
 
 Sample = tuple[str, float]
 """Rendered labels (`LabelTemplate`) and a value."""
+
+_NOT_FINITE = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
+"""How both formats write what Python writes otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class Page:
 
 def _lines(name: str, samples: list[Sample]) -> Iterator[str]:
     for labels, value in samples:
-        yield f"{name}{{{labels}}} {value!r}\n" if labels else f"{name} {value!r}\n"
+        text = repr(value) if isfinite(value) else _NOT_FINITE[repr(value)]
+        yield f"{name}{{{labels}}} {text}\n" if labels else f"{name} {text}\n"
 
 
 def _escaped(value: str) -> str:

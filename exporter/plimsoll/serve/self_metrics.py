@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, exposition
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from plimsoll import __version__
-from plimsoll.serve.jobs import Job
-from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
+from plimsoll.serve.jobs import Report
+from plimsoll.serve.metrics import Family, LabelTemplate, Page
 
 _JOB = ("collector", "target")
 SUCCESS = Family("plimsoll_collector_success", "gauge", "Whether the last collection succeeded.", _JOB)
@@ -43,19 +43,18 @@ class ReloadResult:
     loaded_at: float
 
 
-def emit(page: Page, jobs: Iterable[Job], reload: ReloadResult) -> None:
-    """Add the exporter's own samples; a collector that never finished has none."""
-    finished = [(LabelTemplate(job.labels)(), job) for job in jobs if job.success is not None]
-    page.add(SUCCESS, [(labels, int(bool(job.success))) for labels, job in finished])
-    page.add(DURATION, _known({labels: job.duration for labels, job in finished}))
-    page.add(LAST_SUCCESS, _known({labels: job.last_success for labels, job in finished}))
+def emit(page: Page, reports: Iterable[Report], reload: ReloadResult) -> None:
+    """Add the exporter's own samples."""
+    labelled = [(LabelTemplate(report.labels)(), report) for report in reports]
+    page.add(SUCCESS, [(labels, int(report.success)) for labels, report in labelled])
+    page.add(DURATION, [(labels, report.duration) for labels, report in labelled])
+    page.add(
+        LAST_SUCCESS,
+        [(labels, report.last_success) for labels, report in labelled if report.last_success is not None],
+    )
     page.add(RELOADED, [("", int(reload.successful))])
     page.add(RELOADED_AT, [("", reload.loaded_at)])
     page.add(BUILD, [(LabelTemplate({"version": __version__})(), 1)])
-
-
-def _known(values: Mapping[str, float | None]) -> Iterator[Sample]:
-    return ((labels, value) for labels, value in values.items() if value is not None)
 
 
 class ProcessMetrics:

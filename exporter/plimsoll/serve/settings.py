@@ -3,43 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from plimsoll.config import Section
-from plimsoll.config.fields import Duration, LabelName, Name, Pattern, SecretFile
+from plimsoll.config import PlacedError, Section
+from plimsoll.config.fields import Duration, LabelName, Name, Pattern, SecretFile, Timeout, WholeNumber
 
 RESERVED_LABELS = frozenset(
-    {"server", "datname", "schemaname", "relname", "reason", "collector", "target", "job", "instance"}
+    {
+        *("server", "datname", "schemaname", "relname", "reason", "collector", "target"),
+        *("job", "instance", "alertname", "alertstate", "severity", "category"),
+    }
 )
-"""Labels that the exporter or Prometheus sets; a second source for one of them is a mistake."""
+"""Labels that the exporter, Prometheus or an alert sets; a second source for one is a mistake."""
 
 _ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
 
 def _connection_string(dsn: SecretStr) -> SecretStr:
+    if not dsn.get_secret_value().strip():
+        raise ValueError(
+            "must not be empty; postgresql:// takes everything from the PG* environment variables"
+        )
     try:
         conninfo_to_dict(dsn.get_secret_value())
-    except psycopg.Error:  # its message may quote a part of the password
+    except (psycopg.Error, UnicodeError):  # the message may quote a part of the password
         raise ValueError(
             "is no connection string: postgresql://user@host:port/database or host=… user=… is allowed"
         ) from None
     return dsn
 
 
-def _own_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    if taken := sorted(labels.keys() & RESERVED_LABELS):
-        raise ValueError(f"{', '.join(taken)} is set by the exporter or by Prometheus; choose another name")
-    return labels
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_LABELS:
+        raise ValueError("is set by the exporter, by Prometheus or by an alert; choose another name")
+    return name
 
 
 Dsn = Annotated[SecretStr, AfterValidator(_connection_string)]
 DsnFile = Annotated[SecretFile, AfterValidator(_connection_string)]
+OwnLabel = Annotated[LabelName, AfterValidator(_not_reserved)]
 
 
 class DatabaseSettings(Section):
@@ -67,40 +75,50 @@ class ServerSettings(Section):
 
     name: Name
     dsn: Dsn | None = None
-    dsn_file: DsnFile | None = None
-    labels: Annotated[dict[LabelName, str], AfterValidator(_own_labels)] = Field(default_factory=dict)
+    dsn_file: DsnFile | None = Field(default=None, validate_default=True)
+    labels: dict[OwnLabel, str] = Field(default_factory=dict)
     databases: DatabaseSettings = DatabaseSettings()
     tables: TableSettings = TableSettings()
-    max_connections: int = Field(default=2, ge=1, le=100)
-    connect_timeout: Duration = 5.0
-    statement_timeout: Duration = 10.0
-    lock_timeout: Duration = 0.1
-    max_age: Duration = 6 * 3600.0
+    max_connections: WholeNumber = Field(default=2, ge=1, le=100)
+    connect_timeout: Timeout = 5.0
+    statement_timeout: Timeout = 10.0
+    lock_timeout: Timeout = 0.1
+    max_age: Duration = Field(default="6h", validate_default=True)
 
-    @model_validator(mode="after")
-    def _consistent(self) -> ServerSettings:
-        if (self.dsn is None) == (self.dsn_file is None):
-            raise ValueError("needs either dsn or dsn_file")
-        for key in ("connect_timeout", "statement_timeout", "lock_timeout"):
-            if not getattr(self, key):
-                raise ValueError(
-                    f"{key} must be more than 0: without it a server that hangs would not be left"
-                )
-        if self.max_age < max(self.databases.interval, self.tables.interval):
-            raise ValueError("max_age must not be shorter than an interval, or sizes vanish in between")
-        return self
+    @field_validator("dsn_file")
+    @classmethod
+    def _one_source(cls, dsn_file: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "dsn" not in info.data:  # it is there, and bad
+            return dsn_file
+        if dsn_file is None and info.data["dsn"] is None:
+            raise ValueError("is required where there is no dsn")
+        if dsn_file is not None and info.data["dsn"] is not None:
+            raise ValueError("must not stand beside dsn: only one of them can be right")
+        return dsn_file
+
+    @field_validator("max_age")
+    @classmethod
+    def _outlives_intervals(cls, max_age: float, info: ValidationInfo) -> float:
+        intervals = [info.data[part].interval for part in ("databases", "tables") if part in info.data]
+        if max_age < (longest := max(intervals, default=0.0)):
+            raise ValueError(
+                f"must not be shorter than the longest interval ({longest:g} s), or sizes vanish in between; "
+                f"is {max_age:g} s"
+            )
+        return max_age
 
     @cached_property
     def parameters(self) -> dict[str, str]:
         """Connection parameters by libpq's names; the PG* environment variables give what is missing."""
-        dsn = self.dsn or self.dsn_file
-        assert dsn is not None  # noqa: S101 - _consistent saw to it
+        dsn = self.dsn if self.dsn is not None else self.dsn_file
+        assert dsn is not None  # noqa: S101 - _one_source saw to it
         return {key: str(value) for key, value in conninfo_to_dict(dsn.get_secret_value()).items()}
 
     @property
     def address(self) -> tuple[str, str]:
-        """Hosts and ports: entries of the same address share one server's connections."""
-        host = self.parameters.get("host") or self.parameters.get("hostaddr") or os.environ.get("PGHOST", "")
+        """Hosts, or libpq's service, and ports: entries of one address share the server's connections."""
+        given = (self.parameters.get(key) for key in ("host", "hostaddr", "service"))
+        host = next(filter(None, given), None) or os.environ.get("PGHOST", "")
         return host, self.parameters.get("port") or os.environ.get("PGPORT", "5432")
 
     @property
@@ -109,20 +127,20 @@ class ServerSettings(Section):
         return {"server": self.name, **self.labels}
 
 
-def _different_names(servers: Sequence[ServerSettings]) -> Sequence[ServerSettings]:
+def _named_differently(servers: Sequence[ServerSettings]) -> Sequence[ServerSettings]:
+    if not servers:
+        raise ValueError("must have at least one entry")
     first: dict[str, int] = {}
     for index, server in enumerate(servers):
         if first.setdefault(server.name, index) != index:
-            raise ValueError(
-                f"servers [{first[server.name]}] and [{index}] have the same name {server.name!r}"
-            )
+            raise PlacedError(f"is the name of servers[{first[server.name]}] already", index, "name")
     return servers
 
 
 class PostgresSettings(Section):
     """All servers that are watched."""
 
-    servers: Annotated[tuple[ServerSettings, ...], Field(min_length=1), AfterValidator(_different_names)]
+    servers: Annotated[tuple[ServerSettings, ...], AfterValidator(_named_differently)]
 
 
 def from_environment() -> PostgresSettings | None:
@@ -130,5 +148,5 @@ def from_environment() -> PostgresSettings | None:
     dsn = os.environ.get("DATA_SOURCE_NAME", "")
     if not dsn and not any(os.environ.get(name) for name in _ENVIRONMENT):
         return None
-    _connection_string(SecretStr(dsn))
-    return PostgresSettings(servers=(ServerSettings(name="main", dsn=SecretStr(dsn)),))
+    source = _connection_string(SecretStr(dsn or "postgresql://"))
+    return PostgresSettings(servers=(ServerSettings(name="main", dsn=source),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,15 +64,26 @@ class TablePass:
 
 @dataclass(slots=True)
 class ServerState:
-    """Everything that is known of a server.
+    """Everything that is known of a server; `up` is None where nobody could ask.
 
-    Each result is replaced as a whole and never changed, so that a page can be written from it in
-    another thread.
+    Each result is replaced as a whole and never changed, so a shallow copy is a snapshot from which a page
+    can be written in another thread.
     """
 
     settings: ServerSettings
     server: PostgresServer
+    up: bool | None = None
     databases: tuple[Database, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
     sizes: Mapping[int, DatabaseSize] = field(default_factory=dict)
     passes: Mapping[int, TablePass] = field(default_factory=dict)
+
+    @property
+    def oldest_allowed(self) -> float:
+        """What was measured before this time is not published any more."""
+        return time.time() - self.settings.max_age
+
+    def size_of(self, database: Database) -> int | None:
+        """Give the bytes of a database, if they were measured and that is not too long ago."""
+        last = self.sizes.get(database.oid)
+        return last.size if last and last.measured_at >= self.oldest_allowed else None

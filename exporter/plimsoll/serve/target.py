@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
 
 from plimsoll.serve.collectors import COLLECTORS
 from plimsoll.serve.jobs import Job
@@ -21,16 +20,15 @@ class Target:
     def __init__(self, settings: ServerSettings, places: Places, former: Target | None = None) -> None:
         self.settings = settings
         server = PostgresServer(settings, places)
-        if former and former.settings.parameters == settings.parameters:
+        if former and former.settings.address == settings.address:
             self.state: ServerState = dataclasses.replace(former.state, settings=settings, server=server)
         else:
             self.state = ServerState(settings, server)
         self._collectors = [collector(self.state) for collector in COLLECTORS]
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> list[Job]:
         """Give the jobs of all its collectors."""
-        for collector in self._collectors:
-            yield from collector.jobs()
+        return [job for collector in self._collectors for job in collector.jobs()]
 
     async def collect(self) -> None:
         """Do what is due, and wait for what is under way. Never raises for a failure."""
@@ -40,11 +38,24 @@ class Target:
         if probe.success:
             await asyncio.gather(*(job.refresh() for collector in others for job in collector.jobs()))
 
-    def emit(self, page: Page) -> None:
-        """Add what is known."""
-        for collector in self._collectors:
-            collector.emit(page)
+    def snapshot(self) -> ServerState:
+        """Give what is known at this moment.
 
-    async def stop(self) -> None:
+        `up` tells of the present scrape only: False while the answer is still awaited, and None if our own
+        work, with max_connections of 1, keeps us from asking.
+        """
+        (probe,) = self._collectors[0].jobs()
+        up = probe.success
+        if probe.running:
+            up = None if self.state.server.is_crowded else False
+        return dataclasses.replace(self.state, up=up)
+
+    def emit(self, page: Page, known: ServerState) -> None:
+        """Write a snapshot; in any thread."""
+        for collector in self._collectors:
+            collector.emit(page, known)
+
+    def stop(self) -> None:
         """Abandon what is under way."""
-        await asyncio.gather(*(job.stop() for job in self.jobs()))
+        for job in self.jobs():
+            job.cancel()

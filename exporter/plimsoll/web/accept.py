@@ -4,16 +4,20 @@ from __future__ import annotations
 
 _OPENMETRICS = "application/openmetrics-text"
 _TEXT = "text/plain"
+_WRITTEN = {_OPENMETRICS: "1.0.0", _TEXT: "0.0.4"}
+"""The formats that we write, with their versions."""
 
 
 def prefers_openmetrics(accept: str) -> bool:
-    """Say whether OpenMetrics 1.0 is wanted more than the text format, which is the default."""
-    wanted = {_OPENMETRICS: 0.0, _TEXT: 0.0}
+    """Say whether OpenMetrics 1.0 is wanted more than the text format, which is the default.
+
+    Wildcards speak for the default.
+    """
+    wanted = dict.fromkeys(_WRITTEN, 0.0)
     for entry, parameters, quality in _entries(accept):
-        if entry == _OPENMETRICS and parameters.get("version", "1.0.0") != "1.0.0":
-            continue
-        if entry in wanted:
-            wanted[entry] = max(wanted[entry], quality)
+        form = _TEXT if entry in ("*/*", "text/*") else entry
+        if form in wanted and parameters.get("version", _WRITTEN[form]) == _WRITTEN[form]:
+            wanted[form] = max(wanted[form], quality)
     return wanted[_OPENMETRICS] > wanted[_TEXT]
 
 
@@ -26,7 +30,8 @@ def _entries(header: str) -> list[tuple[str, dict[str, str], float]]:
     entries = []
     for item in header.split(","):
         name, *rest = (part.strip() for part in item.split(";"))
-        parameters = dict(part.lower().split("=", 1) for part in rest if "=" in part)
+        pairs = (part.lower().partition("=") for part in rest)
+        parameters = {key.strip(): value.strip(' "') for key, _, value in pairs}
         try:
             quality = float(parameters.get("q", "1"))
         except ValueError:

@@ -14,7 +14,7 @@ from plimsoll.serve.state import ServerState
 
 
 class Collector(Protocol):
-    """Measures one thing about a server, into its state, and publishes it from there.
+    """Measures one thing about a server into its state, and publishes it from there.
 
     The name is that of the file, of the label `collector`, and of the key in the configuration.
     """
@@ -27,8 +27,8 @@ class Collector(Protocol):
     def jobs(self) -> Iterable[Job]:
         """Give what there is to do at present, due or not."""
 
-    def emit(self, page: Page) -> None:
-        """Add samples of what is known. Runs in a thread, beside jobs that go on."""
+    def emit(self, page: Page, known: ServerState) -> None:
+        """Add samples of what is known. Runs in another thread, on a snapshot of the state."""
 
 
 COLLECTORS: tuple[type[Collector], ...] = (ServerCollector, DatabasesCollector, TablesCollector)

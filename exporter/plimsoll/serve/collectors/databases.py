@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from plimsoll.serve.jobs import Job
@@ -41,7 +42,7 @@ class DatabasesCollector:
         now = time.time()
         async with self._state.server.connect(long_work=True) as connection:
             rows, refused = await read_in_batches(
-                [database.oid for database in databases], _BATCH, lambda oids: _read(connection, oids)
+                [database.oid for database in databases], _BATCH, partial(_read, connection)
             )
         fresh = {oid: DatabaseSize(size, now) for oid, size in rows if size is not None}
         watched = {database.oid for database in databases}
@@ -55,18 +56,10 @@ class DatabasesCollector:
             ]
             raise PostgresError(f"{len(refused)} of {len(databases)} sizes refused: {', '.join(names[:5])}")
 
-    def emit(self, page: Page) -> None:
+    def emit(self, page: Page, known: ServerState) -> None:
         """Publish the last size of each database that still exists, while it is not too old."""
-        oldest = time.time() - self._state.settings.max_age
-        sizes = self._state.sizes
-        page.add(
-            SIZE,
-            (
-                (self._labels(database.name), size.size)
-                for database in self._state.databases
-                if (size := sizes.get(database.oid)) and size.measured_at >= oldest
-            ),
-        )
+        sizes = ((database.name, known.size_of(database)) for database in known.databases)
+        page.add(SIZE, ((self._labels(name), size) for name, size in sizes if size is not None))
 
 
 async def _read(connection: Connection, oids: Sequence[int]) -> list[Row]:

@@ -35,30 +35,23 @@ class ServerCollector:
         labels = state.settings.target_labels
         self._up_labels = LabelTemplate(labels)()
         self._reason_labels = LabelTemplate(labels, ("reason",))
-        self._probe = Job(self.name, state.settings.name, labels, 0, self._look)
+        self._job = Job(self.name, state.settings.name, labels, 0, self._look)
 
     def jobs(self) -> Iterable[Job]:
         """Give the probe."""
-        return (self._probe,)
+        return (self._job,)
 
     async def _look(self) -> None:
         async with self._state.server.connect() as connection:
             rows = await connection.read(_STATEMENT)
         self._state.databases, self._state.left_out = sort_out(rows, self._state.settings.databases)
 
-    def emit(self, page: Page) -> None:
-        """Publish `pg_up` of this scrape only: 0 while the answer is still awaited.
-
-        With max_connections of 1, our own work may keep us from asking; then it is absent.
-        """
-        if self._probe.running:
-            if not self._state.server.is_crowded:
-                page.add(UP, [(self._up_labels, 0)])
-        elif self._probe.success is not None:
-            page.add(UP, [(self._up_labels, int(self._probe.success))])
-        if self._state.databases or self._state.left_out:
-            counts = self._state.left_out
-            page.add(LEFT_OUT, [(self._reason_labels(reason), counts[reason]) for reason in _REASONS])
+    def emit(self, page: Page, known: ServerState) -> None:
+        """Publish whether the server is up, and the databases that are left out."""
+        if known.up is not None:
+            page.add(UP, [(self._up_labels, int(known.up))])
+        if known.databases or known.left_out:
+            page.add(LEFT_OUT, [(self._reason_labels(reason), known.left_out[reason]) for reason in _REASONS])
 
 
 def sort_out(rows: Iterable[Row], settings: DatabaseSettings) -> tuple[tuple[Database, ...], Counter[str]]:

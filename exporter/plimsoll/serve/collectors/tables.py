@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
-from plimsoll.serve.sources.batches import read_in_batches
+from plimsoll.serve.sources.batches import Budget, read_in_batches
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, Row, array
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state import Database, ServerState, Table, TablePass
@@ -60,8 +61,10 @@ OLDEST = Family(
     "When the oldest of the published table sizes was measured, in seconds since the epoch.",
     _DATABASE,
 )
-_REASONS: tuple[Reason, ...] = ("locked", "denied", "timeout")
+_REASONS: tuple[Reason, ...] = ("locked", "denied", "timeout", "failed")
 _BATCH = 500
+_PASS_TIMEOUTS = 10
+"""A pass may take this many times statement_timeout: on a disk that hangs, splitting would never end."""
 _TABLES = statement("tables")
 _SIZES = statement("table_sizes")
 
@@ -91,10 +94,13 @@ class TablesCollector:
         self._jobs: dict[Database, Job] = {}
 
     def jobs(self) -> Iterable[Job]:
-        """Give one job for each database; those of vanished databases are forgotten."""
+        """Give one job for each database; those of vanished databases are abandoned."""
+        former = self._jobs
         self._jobs = {
-            database: self._jobs.get(database) or self._job(database) for database in self._state.databases
+            database: former.get(database) or self._job(database) for database in self._state.databases
         }
+        for vanished in former.keys() - self._jobs.keys():
+            former[vanished].cancel()
         return self._jobs.values()
 
     def _job(self, database: Database) -> Job:
@@ -113,23 +119,28 @@ class TablesCollector:
         now = time.time()
         async with self._state.server.connect(database.name, long_work=True) as connection:
             listed = await connection.read(_TABLES)
-            sizes, refused = await _measure_tables(connection, [row[0] for row in listed])
-        former = self._state.passes.get(database.oid)
-        result = combine(former.tables if former else {}, listed, sizes, refused, now)
+            last = self._state.passes.get(database.oid)
+            former = last.tables if last else {}
+            budget = Budget(_PASS_TIMEOUTS * self._state.settings.statement_timeout)
+            sizes, refused = await _measure_tables(connection, oldest_first(listed, former), budget)
+        result = combine(former, listed, sizes, refused, now)
         watched = {database.oid for database in self._state.databases}
-        kept = {oid: former for oid, former in self._state.passes.items() if oid in watched}
+        kept = {oid: other for oid, other in self._state.passes.items() if oid in watched}
         self._state.passes = kept | {database.oid: result}
+        _complain_about(listed, refused)
 
-    def emit(self, page: Page) -> None:
+    def emit(self, page: Page, known: ServerState) -> None:
         """Publish the tables of each database that still exists, while they are not too old."""
-        passes = self._state.passes
-        for database in self._state.databases:
-            if last := passes.get(database.oid):
-                self._emit_database(page, database, last)
+        for database in known.databases:
+            if last := known.passes.get(database.oid):
+                tables = [
+                    table for table in last.tables.values() if table.measured_at >= known.oldest_allowed
+                ]
+                self._emit_tables(page, database, tables)
+                if last.finished_at >= known.oldest_allowed:
+                    self._emit_database(page, database, last, known.size_of(database))
 
-    def _emit_database(self, page: Page, database: Database, last: TablePass) -> None:
-        oldest_allowed = time.time() - self._state.settings.max_age
-        tables = [table for table in last.tables.values() if table.measured_at >= oldest_allowed]
+    def _emit_tables(self, page: Page, database: Database, tables: Sequence[Table]) -> None:
         labels = [self._table_labels(database.name, table.schema, table.name) for table in tables]
         page.add(SIZE, zip(labels, [table.size for table in tables], strict=True))
         page.add(TABLE_SIZE, zip(labels, [table.table_size for table in tables], strict=True))
@@ -137,41 +148,52 @@ class TablesCollector:
         page.add(INDEX_SIZE, zip(labels, [table.indexes for table in tables], strict=True))
         page.add(LIVE, zip(labels, [table.live for table in tables], strict=True))
         page.add(DEAD, zip(labels, [table.dead for table in tables], strict=True))
-        if last.finished_at < oldest_allowed:
-            return
-        page.add(UNATTRIBUTED, self._unattributed(database, last))
-        page.add(UNMEASURED, self._unmeasured(database, last))
-        oldest = min((table.measured_at for table in tables), default=last.finished_at)
-        page.add(OLDEST, [(self._database_labels(database.name), oldest)])
 
-    def _unattributed(self, database: Database, last: TablePass) -> Iterator[Sample]:
-        """Give nothing while a table was never measured: its bytes would be counted as nobody's."""
-        size = self._state.sizes.get(database.oid)
-        if size and not last.never_measured:
-            measured = sum(table.size for table in last.tables.values())
-            yield self._database_labels(database.name), size.size - measured
+    def _emit_database(self, page: Page, database: Database, last: TablePass, size: int | None) -> None:
+        labels = self._database_labels(database.name)
+        if size is not None and not last.never_measured:  # else bytes of a table would be nobody's
+            page.add(UNATTRIBUTED, [(labels, size - sum(table.size for table in last.tables.values()))])
+        page.add(UNMEASURED, self._unmeasured(database, last))
+        measured = (table.measured_at for table in last.tables.values())
+        page.add(OLDEST, [(labels, min(measured, default=last.finished_at))])
 
     def _unmeasured(self, database: Database, last: TablePass) -> Iterator[Sample]:
         for reason in _REASONS:
             yield self._reason_labels(database.name, reason), last.unmeasured[reason]
 
 
-async def _measure_tables(connection: Connection, oids: Sequence[int]) -> tuple[list[Row], dict[int, Reason]]:
+async def _measure_tables(
+    connection: Connection, oids: Sequence[int], budget: Budget
+) -> tuple[list[Row], dict[int, Reason]]:
     """Measure tables; those that were dropped meanwhile are in neither of the results.
 
     A table whose TOAST relation was exchanged while it was measured gives NULL once, like a dropped
     one: what gave NULL is asked for again.
     """
-    rows, refused = await read_in_batches(oids, _BATCH, lambda batch: _read(connection, batch))
+    read = partial(_read, connection)
+    rows, refused = await read_in_batches(oids, _BATCH, read, budget)
     vanished = [row[0] for row in rows if not row[1] and None in row]
-    again, refused_again = await read_in_batches(vanished, _BATCH, lambda batch: _read(connection, batch))
-    refused |= refused_again
-    refused |= dict.fromkeys((oid for oid, is_held, *_ in rows + again if is_held), "locked")
-    return [row for row in rows + again if None not in row], refused
+    again, refused_again = await read_in_batches(vanished, _BATCH, read, budget)
+    rows += again
+    locked: dict[int, Reason] = {oid: "locked" for oid, is_held, *_ in rows if is_held}
+    return [row for row in rows if None not in row], refused | refused_again | locked
 
 
 async def _read(connection: Connection, oids: Sequence[int]) -> list[Row]:
     return await connection.read(_SIZES, {"oids": array(oids)})
+
+
+def _complain_about(listed: Sequence[Row], refused: Mapping[int, Reason]) -> None:
+    """Raise for what is not in the order of things; a lock is, and passes."""
+    reasons = {oid: reason for oid, reason in refused.items() if reason != "locked"}
+    if bad := [f"{schema}.{name} ({reasons[oid]})" for oid, schema, name, *_ in listed if oid in reasons]:
+        raise PostgresError(f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}")
+
+
+def oldest_first(listed: Iterable[Row], former: Mapping[int, Table]) -> list[int]:
+    """Give the tables' oids so that, where time runs out in every pass, each has its turn."""
+    age = {oid: former[oid].measured_at if oid in former else 0.0 for oid, *_ in listed}
+    return sorted(age, key=age.__getitem__)
 
 
 def combine(

@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from plimsoll.serve.sources.postgres import Reason, Row, StatementRefusedError
 
 
+class Budget:
+    """Seconds that several statements may take together, counted from now."""
+
+    def __init__(self, seconds: float = math.inf) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it is time to stop."""
+        return time.monotonic() >= self._end
+
+
 async def read_in_batches(
-    oids: Sequence[int], size: int, read: Callable[[Sequence[int]], Awaitable[list[Row]]]
+    oids: Sequence[int],
+    size: int,
+    read: Callable[[Sequence[int]], Awaitable[list[Row]]],
+    budget: Budget | None = None,
 ) -> tuple[list[Row], dict[int, Reason]]:
     """Read about `oids`, at most `size` at a time.
 
     Returns:
-        The rows, and the objects that could not be read with the reason for each.
+        The rows, and the objects that could not be read with the reason for each; those that the budget
+        did not suffice for have the reason `timeout`.
 
     Raises:
         PostgresError: the connection failed, so nothing more can be read.
     """
+    budget = budget or Budget()
     rows: list[Row] = []
     refused: dict[int, Reason] = {}
     waiting = deque(oids[start : start + size] for start in range(0, len(oids), size))
     while waiting:
         batch = waiting.popleft()
+        if budget.is_spent:
+            refused |= dict.fromkeys(batch, "timeout")
+            continue
         try:
             rows += await read(batch)
         except StatementRefusedError as error:

@@ -61,9 +61,8 @@ class Places:
 
     async def _leave(self, farewells: list[Farewell], *, long_work: bool) -> None:
         try:
-            for farewell in farewells:
-                if (descriptor := await farewell()) is not None:
-                    await _closed_by_peer(descriptor)
+            descriptors = [await farewell() for farewell in farewells]
+            await asyncio.gather(*(_closed_by_peer(open_) for open_ in descriptors if open_ is not None))
         finally:
             self._taken -= 1
             self._taken_by_long_work -= long_work
@@ -80,5 +79,7 @@ async def _closed_by_peer(descriptor: int) -> None:
     with socket.socket(fileno=descriptor) as connection:
         connection.setblocking(False)
         with contextlib.suppress(OSError):
+            # A backend that still waits for a password is not told by libpq, and would wait for a minute.
+            connection.shutdown(socket.SHUT_WR)
             while await loop.sock_recv(connection, 65536):
                 pass

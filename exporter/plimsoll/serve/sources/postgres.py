@@ -13,7 +13,6 @@ import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
-from psycopg.types.string import TextLoader
 from psycopg.waiting import wait_async
 
 from plimsoll.serve.settings import ServerSettings
@@ -21,7 +20,7 @@ from plimsoll.serve.sources import SourceError
 from plimsoll.serve.sources.places import Places
 
 Row = tuple[Any, ...]
-Reason = Literal["locked", "denied", "timeout"]
+Reason = Literal["locked", "denied", "timeout", "failed"]
 """Why a statement was refused for what it touched."""
 
 _DEFAULTS = {
@@ -148,8 +147,8 @@ class Connection:
             if not self._link.closed:
                 await self._link.execute("ROLLBACK")
             raise
-        while self._cursor.description is None:
-            self._cursor.nextset()
+        while self._cursor.description is None and self._cursor.nextset():
+            pass
         return await self._cursor.fetchall()
 
     def _described(self, error: psycopg.Error) -> PostgresError:
@@ -161,8 +160,10 @@ class Connection:
                 return StatementRefusedError(message, "timeout")
             case psycopg.errors.InsufficientPrivilege():
                 return StatementRefusedError(message, "denied")
-            case _:
+            case _ if self._link.closed:
                 return PostgresError(message)
+            case _:  # a damaged file, say
+                return StatementRefusedError(message, "failed")
 
 
 class _Link(psycopg.AsyncConnection[Row]):
@@ -187,7 +188,6 @@ class _Link(psycopg.AsyncConnection[Row]):
         self.pgconn.nonblocking = 1
         self.prepare_threshold = None
         await self.set_autocommit(True)
-        self.adapters.register_loader("text", _TolerantLoader)
 
     async def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Wait for an operation; when cancelled stop at once, where psycopg would wait for the server."""
@@ -204,13 +204,6 @@ class _Link(psycopg.AsyncConnection[Row]):
                 await self.cancel_safe(timeout=1)
         self.pgconn.finish()
         return descriptor
-
-
-class _TolerantLoader(TextLoader):
-    """Shows bytes that are no UTF-8, as an SQL_ASCII database may hold, instead of failing."""
-
-    def load(self, data: Any) -> str:
-        return bytes(data).decode("utf-8", "backslashreplace")
 
 
 async def _ready(descriptor: int, *, write: bool) -> None:

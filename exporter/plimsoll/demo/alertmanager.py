@@ -1,0 +1,53 @@
+"""Alertmanager as the demo runs it: the shipped routes, with our webhook and shorter waits."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plimsoll.demo.service import LOOPBACK, Command, Service, listening
+from plimsoll.shipped import shipped
+
+
+def running(
+    program: Path, directory: Path, *, webhook: str, waits: Mapping[str, str], port: int = 0
+) -> contextlib.AbstractContextManager[Service]:
+    """Run Alertmanager.
+
+    Args:
+        program: the path of `alertmanager`.
+        directory: where its configuration, log and data stand.
+        webhook: the URL that every notification goes to.
+        waits: replaces `group_wait`, `group_interval` and such of the route.
+        port: where it listens, if nobody else does; 0 leaves the choice to the system.
+    """
+
+    def command(port: int) -> Command:
+        address = f"{LOOPBACK}:{port}"
+        file = directory / "alertmanager.yml"
+        file.write_text(yaml.safe_dump(_configuration(webhook, waits), sort_keys=False), "utf-8")
+        return [
+            program,
+            f"--config.file={file}",
+            f"--storage.path={directory / 'alertmanager'}",
+            f"--web.listen-address={address}",
+            f"--web.external-url=http://{address}",
+            "--cluster.listen-address=",  # it has no peers, so no port for them
+        ]
+
+    log = directory / "alertmanager.log"
+    return listening("Alertmanager", command, port=port, log=log, announcement="Listening on")
+
+
+def _configuration(webhook: str, waits: Mapping[str, str]) -> dict[str, Any]:
+    file = shipped("alertmanager") / "alertmanager.yml"
+    configuration: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
+    configuration["route"] |= waits
+    for receiver in configuration["receivers"]:
+        for hook in receiver.get("webhook_configs", ()):
+            hook["url"] = webhook
+    return configuration

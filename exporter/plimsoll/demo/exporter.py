@@ -1,0 +1,55 @@
+"""The exporter as the demo runs it: a process of its own, on a configuration file."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plimsoll.demo import processes
+from plimsoll.demo.service import LOOPBACK, Service, listening
+
+# Not from the current folder (-P), for its files may be named like our modules. It stays the current one
+# nevertheless: a connection string may hold relative paths.
+PYTHON = (sys.executable, "-P", "-m")
+
+
+def write_configuration(directory: Path, servers: Mapping[str, str], **settings: Any) -> Path:
+    """Write plimsoll.yml for servers, given as DSN by name, which share `settings`; give its path.
+
+    Each DSN stands in a file that only we can read.
+    """
+    entries = []
+    for number, (name, dsn) in enumerate(servers.items()):
+        secret = directory / f"dsn-{number}"
+        secret.touch(mode=0o600)
+        secret.write_text(dsn, "utf-8")
+        entries.append({"name": name, "dsn_file": str(secret), **settings})
+    path = directory / "plimsoll.yml"
+    path.write_text(yaml.safe_dump({"postgres": {"servers": entries}}, sort_keys=False), "utf-8")
+    return path
+
+
+def check(configuration: Path) -> tuple[bool, str]:
+    """Run `plimsoll check --connect` and give whether all is good, and what it says."""
+    command = [*PYTHON, "plimsoll", "check", "--connect", f"--config.file={configuration}"]
+    done = subprocess.run(  # noqa: S603  (the command is ours)
+        processes.command_line(command), capture_output=True, encoding="utf-8", check=False
+    )
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def serving(configuration: Path, directory: Path, *, port: int = 0) -> contextlib.AbstractContextManager[Service]:
+    """Run `plimsoll serve`."""
+
+    def command(port: int) -> list[str]:
+        address = f"--web.listen-address={LOOPBACK}:{port}"
+        return [*PYTHON, "plimsoll", "serve", f"--config.file={configuration}", address]
+
+    log = directory / "exporter.log"
+    return listening("the exporter", command, port=port, log=log, announcement="msg=listening")

@@ -1,0 +1,95 @@
+"""Prometheus as the demo runs it: the shipped rules as they are, the shipped configuration at our addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plimsoll.demo.service import LOOPBACK, Command, Service, listening
+from plimsoll.shipped import shipped
+
+
+def running(
+    program: Path,
+    directory: Path,
+    *,
+    exporter: str,
+    alertmanager: str,
+    interval: str | None = None,
+    port: int = 0,
+) -> contextlib.AbstractContextManager[Service]:
+    """Run Prometheus on the data in `directory`, which a history may have filled.
+
+    Args:
+        program: the path of `prometheus`.
+        directory: where its configuration, log and data stand.
+        exporter: where it scrapes the exporter, as host:port.
+        alertmanager: where it sends alerts and scrapes, as host:port.
+        interval: how often it scrapes and evaluates; None leaves this as it is shipped.
+        port: where it listens, if nobody else does; 0 leaves the choice to the system.
+    """
+
+    def command(port: int) -> Command:
+        address = f"{LOOPBACK}:{port}"
+        targets = {"plimsoll": exporter, "alertmanager": alertmanager, "prometheus": address}
+        file = directory / "prometheus.yml"
+        file.write_text(yaml.safe_dump(_configuration(targets, interval), sort_keys=False), "utf-8")
+        return [
+            program,
+            f"--config.file={file}",
+            f"--storage.tsdb.path={data(directory)}",
+            "--storage.tsdb.retention.time=90d",
+            # An alert that has waited for its time before the start need not wait ten minutes again.
+            "--rules.alert.for-grace-period=0s",
+            f"--web.listen-address={address}",
+            f"--web.external-url=http://{address}",
+            *_assets_flag(program),
+        ]
+
+    return listening(
+        "Prometheus",
+        command,
+        port=port,
+        log=directory / "prometheus.log",
+        announcement="Server is ready to receive web requests",
+    )
+
+
+def data(directory: Path) -> Path:
+    """Return where a Prometheus that runs in `directory` keeps its samples."""
+    return directory / "prometheus"
+
+
+def pages(program: Path, url: str) -> str:
+    """Return the address below which its pages /graph and /alerts stand: Debian's has the classic ones only."""
+    return f"{url}/classic" if _debian_assets(program).is_dir() else url
+
+
+def _configuration(targets: dict[str, str], interval: str | None) -> dict[str, Any]:
+    """Return the shipped configuration with the rules' full paths, our targets by job, and our interval."""
+    rules = shipped("rules")
+    configuration: dict[str, Any] = yaml.safe_load((rules / "prometheus.yml").read_text("utf-8"))
+    configuration["rule_files"] = [glob.escape(str(rules / name)) for name in configuration["rule_files"]]
+    for job in configuration["scrape_configs"]:
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    static = [{"targets": [targets["alertmanager"]]}]
+    configuration["alerting"]["alertmanagers"] = [{"static_configs": static}]
+    if interval:
+        configuration["global"] |= dict.fromkeys(
+            ("scrape_interval", "scrape_timeout", "evaluation_interval"), interval
+        )
+    return configuration
+
+
+def _assets_flag(program: Path) -> list[str]:
+    """Name the folder of Debian's pages, which that Prometheus looks for in /usr when it was unpacked elsewhere."""
+    assets = _debian_assets(program)
+    return [f"--web.local-assets={assets}"] if assets.is_dir() else []
+
+
+def _debian_assets(program: Path) -> Path:
+    return program.resolve().parents[1] / "share" / "prometheus" / "web"

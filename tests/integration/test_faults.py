@@ -1,0 +1,299 @@
+"""A server that misbehaves costs its own samples: /metrics answers in time, and connections never pile up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from fix_postgres import Database, OwnPostgres
+from plimsoll.demo.postgres import PostgresServer
+from proxy import Proxy, proxy_to
+from serving import Serving, serving
+from waiting import eventually
+
+
+@pytest.fixture
+def limited(database: Database) -> Iterator[Database]:
+    """A database whose server refuses the exporter's role a third connection."""
+    with database.connect() as session:
+        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
+        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 2")
+    yield database
+    with database.connect() as session:
+        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT -1")
+
+
+@pytest.fixture
+def proxy(limited: Database) -> Iterator[Proxy]:
+    with proxy_to(limited.server.port) as running:
+        yield running
+
+
+def succeeded(exporter: Serving) -> bool:
+    return set(exporter.scrape().all("plimsoll_collector_success").values()) == {1}
+
+
+@contextmanager
+def accepting_nothing() -> Iterator[tuple[int, list[socket.socket]]]:
+    """A server that accepts connections and never says a word."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
+
+    def accept() -> None:
+        try:
+            while True:
+                accepted.append(listener.accept()[0])
+        except OSError:
+            return
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], accepted
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for connection in accepted:
+            connection.close()
+
+
+def test_a_server_that_never_answers(tmp_path: Path) -> None:
+    with accepting_nothing() as (port, accepted):
+        mute = {"name": "mute", "dsn": f"host=127.0.0.1 port={port} user=u", "connect_timeout": "500ms"}
+        with serving({"postgres": {"servers": [mute]}}, tmp_path) as exporter:
+            for _ in range(4):
+                started = time.monotonic()
+                page = exporter.scrape(timeout=3)
+                assert time.monotonic() - started < 3
+                assert page.get("pg_up", server="mute") == 0
+            assert page.get("plimsoll_collector_success", collector="server") == 0
+            assert len(accepted) == 2, "given-up connections whose other end lives on keep their places"
+
+
+def test_a_mute_server_that_comes_to_life(limited: Database, proxy: Proxy, tmp_path: Path) -> None:
+    proxy.hold()
+    with serving(limited.config(port=proxy.port, connect_timeout="300ms"), tmp_path) as exporter:
+        assert exporter.scrape(timeout=3).get("pg_up") == 0
+        assert exporter.scrape(timeout=3).get("pg_up") == 0
+        proxy.release()
+        eventually(lambda: succeeded(exporter))
+        assert not exporter.messages("too many connections")
+
+
+def test_the_good_server_beside_a_mute_one_is_complete(limited: Database, tmp_path: Path) -> None:
+    with accepting_nothing() as (port, _):
+        config = limited.config()
+        config["postgres"]["servers"].append({"name": "mute", "dsn": f"host=127.0.0.1 port={port} user=u"})
+        with serving(config, tmp_path) as exporter:
+            page = exporter.scrape(timeout=2)
+    assert page.get("pg_up", server="mute") == 0
+    assert page.get("pg_up", server="main") == 1
+    assert page.tables()["t"] > 0
+
+
+def test_an_answer_that_stops_half_way(limited: Database, proxy: Proxy, tmp_path: Path) -> None:
+    config = limited.config(port=proxy.port, statement_timeout="300ms", tables={"interval": "0"})
+    with serving(config, tmp_path) as exporter:
+        before = exporter.scrape()
+        proxy.hold(after_bytes=700)  # beyond the log-in, within a result
+        for _ in range(3):
+            started = time.monotonic()
+            page = exporter.scrape(timeout=3)
+            assert time.monotonic() - started < 3
+            assert page.tables() == before.tables(), "the last sizes are repeated"
+        assert page.get("pg_up") == 0
+        proxy.release()
+        eventually(lambda: succeeded(exporter))
+        assert not exporter.messages("too many connections")
+
+
+@pytest.mark.parametrize("after_bytes", [0, 100, 500, 900])
+def test_a_connection_cut_at_any_point(
+    limited: Database, proxy: Proxy, tmp_path: Path, after_bytes: int
+) -> None:
+    with serving(limited.config(port=proxy.port, tables={"interval": "0"}), tmp_path) as exporter:
+        before = exporter.scrape()
+        proxy.hold(after_bytes)
+        with ThreadPoolExecutor() as pool:
+            scrape = pool.submit(exporter.scrape)
+            assert proxy.holding.wait(10)
+            proxy.cut()
+            assert scrape.result().tables() == before.tables()
+        eventually(lambda: succeeded(exporter))
+
+
+def test_a_frozen_server(own_postgres: OwnPostgres, tmp_path: Path) -> None:
+    """SIGSTOP for the whole server: its kernel still accepts connections that nobody will ever serve."""
+    server = own_postgres()
+    database = Database(server, "postgres")
+    with database.connect() as session:
+        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 2")
+        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
+    config = database.config(
+        connect_timeout="300ms",
+        statement_timeout="300ms",
+        tables={"interval": "0"},
+        databases={"interval": "0"},
+    )
+    with serving(config, tmp_path) as exporter:
+        assert succeeded(exporter)
+        before = exporter.scrape().tables()
+        freeze(server, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                started = time.monotonic()
+                page = exporter.scrape(timeout=3)
+                assert time.monotonic() - started < 3
+                assert page.get("pg_up") == 0
+                assert page.tables() == before
+        finally:
+            freeze(server, signal.SIGCONT)
+        eventually(lambda: succeeded(exporter))
+        assert not exporter.messages("too many connections")
+
+
+def freeze(server: PostgresServer, number: signal.Signals) -> None:
+    """Signal the postmaster and its children."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    for pid in [server.pid, *map(int, children)]:
+        os.kill(pid, number)
+
+
+def test_a_server_killed_and_started_again(own_postgres: OwnPostgres, tmp_path: Path) -> None:
+    server = own_postgres()
+    database = Database(server, "postgres")
+    with database.connect() as session:
+        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
+    with serving(database.config(tables={"interval": "0"}), tmp_path) as exporter:
+        before = exporter.scrape()
+        server.kill()
+        page = exporter.scrape()
+        assert page.get("pg_up") == 0
+        assert page.tables() == before.tables()
+        server.start()
+        eventually(lambda: succeeded(exporter))
+        assert exporter.scrape().get("pg_up") == 1
+
+
+def test_a_server_out_of_connections(own_postgres: OwnPostgres, tmp_path: Path) -> None:
+    server = own_postgres(max_connections="10")
+    database = Database(server, "postgres")
+    with serving(database.config(tables={"interval": "0"}), tmp_path) as exporter:
+        assert succeeded(exporter)
+        with ExitStack() as crowd:
+            fill(database, crowd)
+            assert exporter.scrape().get("pg_up") == 0
+            (line,) = exporter.messages("collection failed")
+            assert "too many clients" in line["error"] or "remaining connection slots" in line["error"]
+        eventually(lambda: succeeded(exporter))
+        assert exporter.scrape().get("pg_up") == 1
+
+
+def fill(database: Database, crowd: ExitStack) -> None:
+    """Open connections until the server refuses one."""
+    with suppress(psycopg.OperationalError):
+        while True:
+            crowd.enter_context(database.connect())
+
+
+def test_a_database_without_connect(limited: Database, tmp_path: Path) -> None:
+    other = f"{limited.name}_shut"
+    with limited.connect() as session:
+        session.execute(f"CREATE DATABASE {other}")
+        session.execute(f"REVOKE CONNECT ON DATABASE {other} FROM public")
+    try:
+        with serving(limited.config(), tmp_path) as exporter:
+            page = exporter.scrape()
+            exporter.scrape()
+            assert page.get("pg_database_size_bytes", datname=other), "pg_monitor may ask for its size"
+            assert page.get("plimsoll_collector_success", collector="tables", datname=other) == 0
+            assert page.get("plimsoll_collector_success", collector="tables", datname=limited.name) == 1
+            (line,) = exporter.messages(f"no privilege CONNECT on database {other}")
+            assert line["datname"] == other
+    finally:
+        with limited.connect() as session:
+            session.execute(f"DROP DATABASE {other}")
+
+
+def test_many_databases_share_the_two_connections(limited: Database, tmp_path: Path) -> None:
+    names = [f"{limited.name}_{number}" for number in range(12)]
+    with limited.connect() as session:
+        for name in names:
+            session.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        config = limited.config(
+            tables={"interval": "0"}, databases={"interval": "0", "include": [f"{limited.name}.*"]}
+        )
+        with serving(config, tmp_path) as exporter:
+            for _ in range(5):
+                assert succeeded(exporter), exporter.messages("failed")
+    finally:
+        with limited.connect() as session:
+            for name in names:
+                session.execute(f"DROP DATABASE {name}")
+
+
+def test_a_table_dropped_between_listing_and_measuring(
+    limited: Database, proxy: Proxy, tmp_path: Path
+) -> None:
+    """Tables come and go as fast as they can while sizes are read: none is ever shown with 0 bytes."""
+    done = threading.Event()
+
+    def churn() -> None:
+        with limited.connect() as session:
+            while not done.is_set():
+                session.execute("CREATE TABLE brief AS SELECT generate_series(1, 1000) a")
+                session.execute("DROP TABLE brief")
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        with serving(limited.config(tables={"interval": "0"}), tmp_path) as exporter:
+            pages = [exporter.scrape() for _ in range(100)]
+    finally:
+        done.set()
+        thread.join()
+    sizes = [page.tables().get("brief") for page in pages]
+    assert 0 not in sizes
+    assert None in sizes, "it was caught absent"
+    assert any(sizes), "and present"
+
+
+def test_fifty_scrapes_at_once_are_one_collection(own_postgres: OwnPostgres, tmp_path: Path) -> None:
+    server = own_postgres(log_connections="on")
+    database = Database(server, "postgres")
+    with database.connect() as session:
+        session.execute("CREATE TABLE t (a int)")
+    with proxy_to(server.port) as proxy:
+        config = database.config(port=proxy.port, tables={"interval": "0"}, databases={"interval": "0"})
+        with serving(config, tmp_path) as exporter:
+            proxy.hold()
+            with ThreadPoolExecutor(50) as pool:
+                scrapes = [pool.submit(exporter.scrape) for _ in range(50)]
+                eventually(lambda: clients_of(exporter) == 50)
+                exporter.fetch("/-/healthy")  # answered after all that was accepted before it
+                proxy.release()
+                pages = [scrape.result() for scrape in scrapes]
+    assert all(page.get("pg_up") == 1 and "t" in page.tables() for page in pages)
+    log = server.log.read_text()
+    assert (
+        log.count("connection authorized: user=plimsoll") == 3
+    )  # the probe, the databases, the tables of one
+
+
+def clients_of(exporter: Serving) -> int:
+    """Count the connections to the exporter's port that its side has open."""
+    port = f"{int(exporter.url.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port}") and row[3] == "01" for row in rows)

@@ -1,0 +1,150 @@
+"""The committed rules and routes: what promtool and amtool say of them, and their conventions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from support import require_program
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+ALERTS = ROOT / "rules" / "alerts.yml"
+RECORDING = ROOT / "rules" / "recording.yml"
+PROMETHEUS = ROOT / "rules" / "prometheus.yml"
+ALERTMANAGER = ROOT / "alertmanager" / "alertmanager.yml"
+
+SEVERITIES = {"critical", "high", "warning", "medium", "low", "info"}
+COMPARISON = re.compile(r"(?P<signal>[a-z_:][\w:]*) (?P<operator>[<>]=?|[=!]=) (?P<number>-?\d+(\.\d+)?)")
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def rules_in(path: Path) -> list[dict[str, Any]]:
+    return [rule for group in load(path)["groups"] for rule in group["rules"]]
+
+
+RULES = rules_in(RECORDING) + rules_in(ALERTS)
+ALERT_RULES = [rule for rule in RULES if "alert" in rule]
+ALERT_TABLE = [rule for rule in RULES if rule.get("record", "").startswith("plimsoll:alert_")]
+SIGNALS = {rule["record"] for rule in RULES if "record" in rule and rule not in ALERT_TABLE}
+TEST_FILES = sorted(HERE.glob("*.yml"))
+TEST_CASES = [case for path in TEST_FILES for case in load(path)["tests"]]
+
+each_alert = pytest.mark.parametrize("alert", ALERT_RULES, ids=lambda rule: rule["alert"])
+
+
+def said_by(program: str, *arguments: str | Path) -> str:
+    """Run a program that has to succeed, and give what it said."""
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def comparison(alert: dict[str, Any]) -> re.Match[str]:
+    match = COMPARISON.fullmatch(alert["expr"])
+    assert match, f"not `signal operator number`: {alert['expr']}"
+    return match
+
+
+def row_of(alert: dict[str, Any], record: str) -> dict[str, Any]:
+    """Give the only row of the alert table that describes an alert: nothing is overridden here."""
+    rows = [rule for rule in ALERT_TABLE if rule["record"] == record]
+    (row,) = [rule for rule in rows if rule["labels"]["alertname"] == alert["alert"]]
+    return row
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_promtool_unit_tests(path: Path) -> None:
+    said_by(require_program("promtool"), "test", "rules", path)
+
+
+def test_promtool_accepts_the_rules() -> None:
+    """It prints that rules are duplicates, but succeeds nonetheless."""
+    said = said_by(require_program("promtool"), "check", "rules", RECORDING, ALERTS)
+    assert "duplicate" not in said
+
+
+def test_promtool_accepts_the_configuration() -> None:
+    said = said_by(require_program("promtool"), "check", "config", PROMETHEUS)
+    assert "2 rule files found" in said
+    assert "duplicate" not in said
+
+
+def test_amtool_accepts_the_routes() -> None:
+    said_by(require_program("amtool"), "check-config", ALERTMANAGER)
+
+
+def test_names_of_signals() -> None:
+    for signal in SIGNALS:
+        assert re.fullmatch(r"[a-z]+:[a-z0-9_]+:[a-z0-9_]+", signal), "not level:metric:operations"
+
+
+@each_alert
+def test_conventions_of_an_alert(alert: dict[str, Any]) -> None:
+    assert re.fullmatch(r"([A-Z][a-z0-9]+)+", alert["alert"])
+    assert alert["for"]
+    assert alert["labels"].keys() == {"severity", "category"}
+    assert alert["labels"]["severity"] in SEVERITIES
+    assert not any("{{" in value for value in alert["labels"].values())
+    assert alert["annotations"].keys() >= {"summary", "description", "threshold", "value"}
+    assert "{{" not in alert["annotations"]["summary"]
+
+
+@each_alert
+def test_an_alert_compares_one_recorded_signal_with_a_number(alert: dict[str, Any]) -> None:
+    assert comparison(alert)["signal"] in SIGNALS
+
+
+@each_alert
+def test_the_alert_table_repeats_the_alert(alert: dict[str, Any]) -> None:
+    match = comparison(alert)
+    threshold = row_of(alert, "plimsoll:alert_threshold")
+    assert threshold["expr"] == f"vector({match['number']})"
+    assert threshold["labels"] == {"alertname": alert["alert"], "override": ""}
+    info = row_of(alert, "plimsoll:alert_info")
+    assert info["expr"] == "vector(1)"
+    assert info["labels"] == {
+        "alertname": alert["alert"],
+        "signal": match["signal"],
+        "operator": match["operator"],
+        "for": alert["for"],
+        "severity": alert["labels"]["severity"],
+        "category": alert["labels"]["category"],
+        "webhook": "default",
+        "enabled": "true",
+    }
+
+
+def test_the_alert_table_has_no_other_alerts() -> None:
+    assert {rule["labels"]["alertname"] for rule in ALERT_TABLE} == {alert["alert"] for alert in ALERT_RULES}
+
+
+@each_alert
+def test_an_alert_is_tested_silent_and_firing(alert: dict[str, Any]) -> None:
+    tests = [test for case in TEST_CASES for test in case.get("alert_rule_test", [])]
+    outcomes = {bool(test["exp_alerts"]) for test in tests if test["alertname"] == alert["alert"]}
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("signal", sorted(SIGNALS))
+def test_a_signal_is_tested(signal: str) -> None:
+    tests = [test for case in TEST_CASES for test in case.get("promql_expr_test", [])]
+    mention = re.compile(rf"(?<![\w:]){signal}(?![\w:])")
+    assert any(test["exp_samples"] and mention.search(test["expr"]) for test in tests)
+
+
+@pytest.mark.parametrize("rule", load(ALERTMANAGER)["inhibit_rules"])
+def test_inhibition_demands_its_subject_on_both_sides(rule: dict[str, Any]) -> None:
+    """Alertmanager takes labels that are absent on both sides as equal."""
+    assert rule["equal"]
+    for side in ("source_matchers", "target_matchers"):
+        matchers = {re.sub(r"\s", "", matcher) for matcher in rule[side]}
+        assert matchers >= {f'{label}!=""' for label in rule["equal"]}

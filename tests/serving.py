@@ -1,0 +1,149 @@
+"""Runs the real `plimsoll serve` for a test, and reads what it publishes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+STARTED = "listening"
+
+
+class Samples:
+    """The samples of one page."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
+
+    def all(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
+        """Give the samples of `name` that carry at least `labels`, by their other labels."""
+        return {
+            frozenset(sample.labels.items() - labels.items()): sample.value
+            for sample in self._samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        }
+
+    def get(self, name: str, **labels: str) -> float | None:
+        """Give the value of the one sample that carries `labels`, or None if there is none."""
+        found = list(self.all(name, **labels).values())
+        assert len(found) < 2, f"{name}{labels} is not one sample: {found}"
+        return found[0] if found else None
+
+    def tables(self, name: str = "pg_stat_user_tables_size_bytes", **labels: str) -> dict[str, float]:
+        """Give a per-table family by table name."""
+        return {dict(key)["relname"]: value for key, value in self.all(name, **labels).items()}
+
+
+@dataclass
+class Serving:
+    """A running exporter."""
+
+    process: subprocess.Popen[str]
+    url: str = ""
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def scrape(self, timeout: float = 10.5) -> Samples:
+        """Scrape as a Prometheus would that waits `timeout` seconds."""
+        return Samples(self.fetch("/metrics", timeout=timeout)[1])
+
+    def fetch(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        timeout: float = 10.5,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
+        """Ask for a page; gives status and body, of errors too."""
+        announced = {"X-Prometheus-Scrape-Timeout-Seconds": str(timeout)}
+        request = urllib.request.Request(
+            self.url + path, method=method, headers={**announced, **(headers or {})}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def messages(self, text: str) -> list[dict[str, Any]]:
+        """Give the log lines whose message or error contains `text`."""
+        return [line for line in self.log if text in line["msg"] or text in str(line.get("error", ""))]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+
+@contextlib.contextmanager
+def serving(
+    config: Mapping[str, Any] | Path | None,
+    directory: Path,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Serving]:
+    """Run an exporter on a port of the system's choice, and end it."""
+    command = [
+        sys.executable,
+        "-m",
+        "plimsoll",
+        "serve",
+        "--web.listen-address=127.0.0.1:0",
+        "--log.format=json",
+    ]
+    if config is not None:
+        command.append(f"--config.file={_written(config, directory)}")
+    process = subprocess.Popen(
+        [*command, *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+    )
+    running = Serving(process)
+    started = threading.Event()
+    reader = threading.Thread(target=_read_log, args=(running, started))
+    reader.start()
+    try:
+        assert started.wait(30)
+        assert running.url, f"did not start: {running.log}"
+        yield running
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        finally:
+            process.wait()
+            reader.join()
+
+
+def _written(config: Mapping[str, Any] | Path, directory: Path) -> Path:
+    if isinstance(config, Path):
+        return config
+    path = directory / "plimsoll.yml"
+    path.write_text(yaml.safe_dump(config, allow_unicode=True))
+    return path
+
+
+def _read_log(running: Serving, started: threading.Event) -> None:
+    assert running.process.stderr is not None
+    with running.process.stderr as stream:
+        for line in stream:
+            entry = json.loads(line) if line.startswith("{") else {"msg": line}
+            running.log.append(entry)
+            if entry["msg"] == STARTED:
+                running.url = entry["url"]
+                started.set()
+    started.set()

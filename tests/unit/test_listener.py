@@ -1,0 +1,74 @@
+"""Where a server listens, and what its URL is."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from plimsoll.web.listener import Address, listening
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9745", ("127.0.0.1", 9745)),
+        ("localhost:0", ("localhost", 0)),
+        (":9745", (None, 9745)),
+        ("[::1]:9745", ("::1", 9745)),
+        ("[::]:9745", ("::", 9745)),
+        ("exporter.example.com:65535", ("exporter.example.com", 65535)),
+    ],
+)
+def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str | None, int]) -> None:
+    assert Address.parse(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "9745",
+        "localhost",
+        "localhost:",
+        "localhost:http",
+        "localhost:65536",
+        "localhost:-1",
+        "::1:80",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        Address.parse(text)
+    assert str(refused.value) == f"must be HOST:PORT or :PORT, is {text!r}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_the_url_is_the_real_one(host: str) -> None:
+    application = web.Application()
+    application.add_routes([web.get("/", _hello)])
+
+    try:
+        async with (
+            listening(application, Address(host, 0)) as url,
+            aiohttp.ClientSession() as session,
+            session.get(url) as response,
+        ):
+            assert await response.text() == "Hello"
+    except OSError as error:
+        if host == "::1":
+            pytest.skip(f"no IPv6 here: {error}")
+        raise
+
+
+async def test_a_taken_address_is_told() -> None:
+    async with listening(web.Application(), Address("127.0.0.1", 0)) as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(OSError, match="address already in use"):
+            async with listening(web.Application(), Address("127.0.0.1", port)):
+                raise AssertionError
+
+
+async def _hello(_: web.Request) -> web.Response:
+    return web.Response(text="Hello")
