@@ -17,4 +17,6 @@ def shipped(name: str) -> Path:
     for root in (_INSTALLED, _CHECKOUT):
         if (folder := root / name).is_dir():
             return folder
-    raise FileNotFoundError(f"the folder {name} is in neither {_INSTALLED} nor {_CHECKOUT}: install plimsoll anew")
+    raise FileNotFoundError(
+        f"the folder {name} is in neither {_INSTALLED} nor {_CHECKOUT}: install plimsoll anew"
+    )

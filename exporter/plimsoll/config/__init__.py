@@ -4,7 +4,8 @@ What stands in a section is the business of the part that reads it; this package
 how a section is written.
 """
 
-from plimsoll.config.document import ConfigError, Document, Problem
+from plimsoll.config.document import Document
+from plimsoll.config.problem import ConfigError, Problem
 from plimsoll.config.section import PlacedError, Section
 
 __all__ = ["ConfigError", "Document", "PlacedError", "Problem", "Section"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from plimsoll.demo.service import LOOPBACK, Command, Service, listening
+from plimsoll.demo import debian
+from plimsoll.demo.service import LOOPBACK, Command, Listener, Service
 from plimsoll.shipped import shipped
 
 
@@ -25,6 +26,9 @@ def running(
         waits: replaces `group_wait`, `group_interval` and such of the route.
         port: where it listens, if nobody else does; 0 leaves the choice to the system.
     """
+    templates = debian.alertmanager_templates(program)
+    if templates:
+        program = debian.copy_that_looks_here(program, directory / program.name)
 
     def command(port: int) -> Command:
         address = f"{LOOPBACK}:{port}"
@@ -33,14 +37,14 @@ def running(
         return [
             program,
             f"--config.file={file}",
-            f"--storage.path={directory / 'alertmanager'}",
+            f"--storage.path={directory / 'notifications'}",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}",
             "--cluster.listen-address=",  # it has no peers, so no port for them
         ]
 
     log = directory / "alertmanager.log"
-    return listening("Alertmanager", command, port=port, log=log, announcement="Listening on")
+    return Listener("Alertmanager", command, log, announcement="Listening on", cwd=templates).running(port)
 
 
 def _configuration(webhook: str, waits: Mapping[str, str]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ _LARGEST = 1024**3
 """Bytes at which it stops writing, so that a demo left running fills no disk."""
 
 _ORDERS_AT_FIRST = 700_000
-"""Some 150 MiB with indexes: the growth alerts do not judge what is below 100 MiB."""
+"""Some 130 MiB with indexes: the growth alerts do not judge what is below 100 MiB."""
 
 _SCHEMA = """\
 CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, email text NOT NULL UNIQUE);

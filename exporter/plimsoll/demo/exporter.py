@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from plimsoll.demo import processes
-from plimsoll.demo.service import LOOPBACK, Service, listening
+from plimsoll.demo.service import LOOPBACK, Listener, Service
 
 # Not from the current folder (-P), for its files may be named like our modules. It stays the current one
 # nevertheless: a connection string may hold relative paths.
@@ -35,16 +35,19 @@ def write_configuration(directory: Path, servers: Mapping[str, str], **settings:
     return path
 
 
-def check(configuration: Path) -> tuple[bool, str]:
-    """Run `plimsoll check --connect` and give whether all is good, and what it says."""
+def check(configuration: Path) -> tuple[bool, list[str]]:
+    """Run `plimsoll check --connect`; give whether all is good, and what it found, line by line."""
     command = [*PYTHON, "plimsoll", "check", "--connect", f"--config.file={configuration}"]
     done = subprocess.run(  # noqa: S603  (the command is ours)
         processes.command_line(command), capture_output=True, encoding="utf-8", check=False
     )
-    return done.returncode == 0, done.stdout + done.stderr
+    said = (done.stdout + done.stderr).splitlines()
+    return done.returncode == 0, [line for line in said if not line.startswith(f"{configuration}: ")]
 
 
-def serving(configuration: Path, directory: Path, *, port: int = 0) -> contextlib.AbstractContextManager[Service]:
+def serving(
+    configuration: Path, directory: Path, *, port: int = 0
+) -> contextlib.AbstractContextManager[Service]:
     """Run `plimsoll serve`."""
 
     def command(port: int) -> list[str]:
@@ -52,4 +55,4 @@ def serving(configuration: Path, directory: Path, *, port: int = 0) -> contextli
         return [*PYTHON, "plimsoll", "serve", f"--config.file={configuration}", address]
 
     log = directory / "exporter.log"
-    return listening("the exporter", command, port=port, log=log, announcement="msg=listening")
+    return Listener("the exporter", command, log, announcement="msg=listening").running(port)

@@ -17,8 +17,13 @@ from plimsoll.shipped import shipped
 
 DAY = 86400.0
 
-_SIZES = re.compile(r"pg_(database_size|unattributed_size|stat_user_tables_\w*size)_bytes|pg_stat_user_tables_n_\w+_tup")
-_JUDGED = {"pg_database_size_bytes": "DatabaseGrowthHigh", "pg_stat_user_tables_size_bytes": "TableGrowthHigh"}
+_SIZES = re.compile(
+    r"pg_(database_size|unattributed_size|stat_user_tables_\w*size)_bytes|pg_stat_user_tables_n_\w+_tup"
+)
+_JUDGED = {
+    "pg_database_size_bytes": "DatabaseGrowthHigh",
+    "pg_stat_user_tables_size_bytes": "TableGrowthHigh",
+}
 _FLOOR = 100 * 1024**2  # bytes, below which growth is not judged; as in the rules
 _PAGE = 8192  # bytes
 
@@ -73,7 +78,7 @@ class History:
         self._lines += [f"{name}{{{labels}}} {past(age)!r} {self.now - age:.3f}" for age in ages]
 
     def add_alert(self, name: str, labels: str, *, since: float) -> None:
-        """Add that an alert has been active for `since` seconds, which Prometheus remembers over a restart."""
+        """Add that an alert is active since `since` seconds, which Prometheus remembers over a restart."""
         own = {"alertname": name, **shipped_rule(name).labels}
         text = ",".join([*(f'{key}="{value}"' for key, value in own.items()), labels])
         active_at = self.now - since
@@ -97,7 +102,7 @@ class History:
                     self._add_signals(sample, past)
 
     def _add_signals(self, sample: Sample, past: Past) -> None:
-        """Add what Prometheus would have recorded, so that it need not find out anew that sizes have grown."""
+        """Add what the rules would have recorded, so that nobody has to wait until sizes have grown."""
         rule = shipped_rule(_JUDGED[sample.name])
         level = rule.signal.partition(":")[0]
         self.add(f"{level}:{sample.name}:max", sample.labels, past)
@@ -121,7 +126,15 @@ class History:
             ProcessError: promtool refused.
         """
         file.write_text("\n".join([*self._lines, "# EOF", ""]), "utf-8")
-        command = [promtool, "tsdb", "create-blocks-from", "--quiet", "openmetrics", file, data]
+        command = [
+            str(promtool),
+            "tsdb",
+            "create-blocks-from",
+            "--quiet",
+            "openmetrics",
+            str(file),
+            str(data),
+        ]
         done = subprocess.run(  # noqa: S603  (the command is ours)
             processes.command_line(command), capture_output=True, text=True, check=False
         )

@@ -1,4 +1,4 @@
-"""Prometheus as the demo runs it: the shipped rules as they are, the shipped configuration at our addresses."""
+"""Prometheus as the demo runs it: the shipped rules untouched, the shipped configuration at our addresses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from plimsoll.demo.service import LOOPBACK, Command, Service, listening
+from plimsoll.demo import debian
+from plimsoll.demo.service import LOOPBACK, Command, Listener, Service
 from plimsoll.shipped import shipped
 
 
@@ -32,6 +33,7 @@ def running(
         interval: how often it scrapes and evaluates; None leaves this as it is shipped.
         port: where it listens, if nobody else does; 0 leaves the choice to the system.
     """
+    assets = debian.prometheus_pages(program)
 
     def command(port: int) -> Command:
         address = f"{LOOPBACK}:{port}"
@@ -47,16 +49,12 @@ def running(
             "--rules.alert.for-grace-period=0s",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}",
-            *_assets_flag(program),
+            *([f"--web.local-assets={assets}"] if assets else []),
         ]
 
-    return listening(
-        "Prometheus",
-        command,
-        port=port,
-        log=directory / "prometheus.log",
-        announcement="Server is ready to receive web requests",
-    )
+    log = directory / "prometheus.log"
+    listener = Listener("Prometheus", command, log, announcement="Server is ready to receive web requests")
+    return listener.running(port)
 
 
 def data(directory: Path) -> Path:
@@ -65,8 +63,8 @@ def data(directory: Path) -> Path:
 
 
 def pages(program: Path, url: str) -> str:
-    """Return the address below which its pages /graph and /alerts stand: Debian's has the classic ones only."""
-    return f"{url}/classic" if _debian_assets(program).is_dir() else url
+    """Return the address above its pages /graph and /alerts; Debian's has the classic ones only."""
+    return f"{url}/classic" if debian.prometheus_pages(program) else url
 
 
 def _configuration(targets: dict[str, str], interval: str | None) -> dict[str, Any]:
@@ -83,13 +81,3 @@ def _configuration(targets: dict[str, str], interval: str | None) -> dict[str, A
             ("scrape_interval", "scrape_timeout", "evaluation_interval"), interval
         )
     return configuration
-
-
-def _assets_flag(program: Path) -> list[str]:
-    """Name the folder of Debian's pages, which that Prometheus looks for in /usr when it was unpacked elsewhere."""
-    assets = _debian_assets(program)
-    return [f"--web.local-assets={assets}"] if assets.is_dir() else []
-
-
-def _debian_assets(program: Path) -> Path:
-    return program.resolve().parents[1] / "share" / "prometheus" / "web"

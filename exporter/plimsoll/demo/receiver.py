@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ def _handler(receive: Callable[[Notification], None]) -> type[BaseHTTPRequestHan
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
 
-        def do_POST(self) -> None:  # noqa: N802  (http.server's name for it)
+        def do_POST(self) -> None:
             try:
                 notification = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             except (TypeError, ValueError):
@@ -77,12 +78,20 @@ def describe(notification: Notification) -> str:
 
 def _describe_alert(alert: dict[str, Any], at: str) -> str:
     labels, texts = alert["labels"], alert["annotations"]
-    title = f"{at}  {alert['status'].upper()}  {labels['alertname']}  ({labels.get('severity', 'no severity')})"
+    title = (
+        f"{at}  {alert['status'].upper()}  {labels['alertname']}  ({labels.get('severity', 'no severity')})"
+    )
     lines = [texts.get("summary", "")]
     if alert["status"] == "firing":
-        lines += [texts.get("description", ""), _growth(texts)]
-    lines.append(" ".join(f"{name}={quoted(value)}" for name, value in labels.items() if name not in _NO_NEWS))
+        lines += [*_wrapped(texts.get("description", "")), _growth(texts)]
+    lines.append(
+        " ".join(f"{name}={_quoted(value)}" for name, value in labels.items() if name not in _NO_NEWS)
+    )
     return "\n".join([title, *(f"          {line}" for line in lines if line)])
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def _growth(texts: dict[str, str]) -> str:
@@ -90,6 +99,6 @@ def _growth(texts: dict[str, str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in numbers if number)
 
 
-def quoted(value: str) -> str:
+def _quoted(value: str) -> str:
     """Quote a name, with escapes for what would steer the terminal."""
     return json.dumps(value, ensure_ascii=not value.isprintable())

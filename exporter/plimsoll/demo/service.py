@@ -8,6 +8,7 @@ import http.client
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -50,56 +51,64 @@ class Service(NamedTuple):
         return Part(self.name, self.process.pid, self.log)
 
 
-@contextlib.contextmanager
-def listening(
-    name: str, command: Callable[[int], Command], *, port: int, log: Path, announcement: str
-) -> Iterator[Service]:
-    """Run a program until it answers /-/ready, give it, and end it.
+@dataclass(frozen=True)
+class Listener:
+    """A program that listens on 127.0.0.1, and answers /-/ready.
 
     Args:
         name: what to call it.
-        command: gives the command for a port; called again for another port when one was taken.
-        port: the port that is tried first; 0 leaves the choice to the system.
+        command: gives the command for a port; called again with another port when one was taken.
         log: the file for what it prints.
-        announcement: what it logs once it listens. Whatever else answers on a port is not ours.
-
-    Raises:
-        ProcessError: it ended, or did not get ready.
+        announcement: what it logs once it listens: whatever else answers on a port is not ours.
+        cwd: the folder that it runs in; ours without it.
     """
-    service = _start(name, command, port, log, announcement)
-    try:
-        yield service
-    finally:
-        processes.end(service.process)
 
+    name: str
+    command: Callable[[int], Command]
+    log: Path
+    announcement: str
+    cwd: Path | None = None
 
-def _start(
-    name: str, command: Callable[[int], Command], preferred: int, log: Path, announcement: str
-) -> Service:
-    """Start it; between asking for a free port and listening there, another program may take it."""
-    for attempts_left in reversed(range(_ATTEMPTS)):
-        port = free_port(preferred)
+    @contextlib.contextmanager
+    def running(self, port: int) -> Iterator[Service]:
+        """Run it until it is ready, give it, and end it.
+
+        Args:
+            port: where it listens, if nobody else does; 0 leaves the choice to the system.
+
+        Raises:
+            ProcessError: it ended, or did not get ready.
+        """
+        service = self._start(port)
         try:
-            return _launch(name, command(port), f"http://{LOOPBACK}:{port}", log, announcement)
-        except ProcessError as error:
-            if not attempts_left or _TAKEN not in str(error).lower():
-                raise
-            log.unlink()
-    raise AssertionError("the last attempt returns or raises")
+            yield service
+        finally:
+            processes.end(service.process)
 
+    def _start(self, preferred: int) -> Service:
+        """Start it; between asking for a free port and listening there, another program may take it."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._launch(free_port(preferred))
+            except ProcessError as error:
+                if _TAKEN not in str(error).lower():
+                    raise
+                self.log.unlink()
+        return self._launch(free_port())
 
-def _launch(name: str, command: Command, url: str, log: Path, announcement: str) -> Service:
-    process = processes.spawn(command, log=log)
+    def _launch(self, port: int) -> Service:
+        url = f"http://{LOOPBACK}:{port}"
+        process = processes.spawn(self.command(port), log=self.log, cwd=self.cwd)
 
-    def is_ready() -> bool:
-        return announcement in log.read_text(errors="replace") and _answers(url)
+        def is_ready() -> bool:
+            return self.announcement in self.log.read_text(errors="replace") and _answers(url)
 
-    try:
-        processes.wait_until(is_ready, what=f"starting {name}", process=process, log=log)
-    except BaseException:
-        processes.end(process)
-        raise
-    return Service(name, url, process, log)
+        try:
+            processes.wait_until(is_ready, what=f"starting {self.name}", process=process, log=self.log)
+        except BaseException:
+            processes.end(process)
+            raise
+        return Service(self.name, url, process, self.log)
 
 
 def free_port(preferred: int = 0) -> int:

@@ -1,14 +1,15 @@
-"""The stack in its two forms, on a sample application and on a server of the user's, started part by part."""
+"""The stack in its two forms: on a sample application, and on a server of the user's."""
 
 from __future__ import annotations
 
-import math
 import secrets
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from plimsoll.demo import alertmanager, application, exporter, processes, programs, prometheus
 from plimsoll.demo.history import DAY, History
@@ -30,17 +31,12 @@ WAITS = {"group_wait": "5s", "group_interval": "10s"}
 """How long Alertmanager waits for more to tell: shorter than shipped, for nobody is paged here."""
 
 YESTERDAY = 0.6
-"""The part of today's size that the sample application had 24 hours ago, by our invention."""
-
-_PROGRAMS = ("prometheus", "promtool", "alertmanager")
-
-Say = Callable[[str], None]
+"""The part of its present size that the sample application had 24 hours ago, by our invention."""
 
 
 class Stack(NamedTuple):
     """What runs; `parts` in the order in which they were started."""
 
-    postgres: str
     exporter: Service
     alertmanager: Service
     prometheus: Service
@@ -50,47 +46,143 @@ class Stack(NamedTuple):
 
 
 class Starter:
-    """Starts a stack in a directory; each part ends with `stack`, the last one first."""
+    """Starts a stack part by part; `ending` ends them, the last one first.
 
-    def __init__(self, stack: ExitStack, directory: Path, say: Say, receive: Callable[[Notification], None]) -> None:
-        self._stack = stack
+    Args:
+        directory: where all of them keep what they write.
+        say: prints one line for each step.
+        receive: gets each notification, in a thread.
+        ending: what ends them.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        say: Callable[[str], None],
+        receive: Callable[[Notification], None],
+        ending: ExitStack,
+    ) -> None:
         self._directory = directory
         self._say = say
         self._receive = receive
+        self._ending = ending
 
     def on_sample_application(self) -> Stack:
-        """Start everything, with an invented past.
+        """Start PostgreSQL with an application that writes, and what watches it, with an invented past.
 
         Raises:
             ProcessError: a program is missing or did not start.
         """
-        tools = programs.require(*_PROGRAMS, postgres=True)
-        postgres, password = self._postgres(), secrets.token_urlsafe(16)
-        postgres.create_role(password)
-        self._say("filling the database of the sample application, a shop, with 150 MiB")
-        application.fill(postgres)
-        intervals = {"databases": {"interval": INTERVAL}, "tables": {"interval": INTERVAL}}
-        dsn = postgres.dsn("postgres", "plimsoll", password)
-        serving = self._exporter(exporter.write_configuration(self._directory, {SERVER: dsn}, **intervals))
-        self._history(tools["promtool"], serving)
-        watching = self._watchers(tools, serving, postgres.dsn(application.NAME), INTERVAL)
-        parts = [Part("PostgreSQL", postgres.pid, postgres.log), *watching.parts, self._application(postgres)]
-        return watching._replace(parts=parts)
+        tools = programs.require("prometheus", "promtool", "alertmanager", postgres=True)
+        postgres = self._postgres()
+        watched = self._exporter(
+            self._role_on(postgres), databases={"interval": "0"}, tables={"interval": "0"}
+        )
+        self._history(tools["promtool"], watched)
+        stack = self._watchers(tools, watched, INTERVAL)
+        stack.parts.insert(0, Part("PostgreSQL", postgres.pid, postgres.log))
+        stack.parts.append(self._application(postgres))
+        return stack
 
-    def on(self, dsn: str) -> Stack:
-        """Start what watches a server of the user's, of which everything is read and nothing written.
+    def on_server(self, dsn: str) -> Stack:
+        """Start what watches the server at `dsn`; nothing is written to that.
 
         Raises:
             ProcessError: a program is missing or did not start, or the server cannot be read at all.
         """
         tools = programs.require("prometheus", "alertmanager")
-        configuration = exporter.write_configuration(self._directory, {SERVER: dsn})
-        self._say("trying the server, as `plimsoll check --connect` does")
+        _require_connection_string(dsn)
+        return self._watchers(tools, self._exporter(dsn), None)
+
+    def _postgres(self) -> PostgresServer:
+        self._say("starting PostgreSQL")
+        # What is written is kept small; in data that nobody keeps, the log of changes would be the most.
+        settings = {"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "128MB"}
+        server = PostgresServer(find_binaries(), self._directory / "postgresql", settings)
+        self._ending.enter_context(server)
+        self._say("filling the database of the sample application, a shop, with 140 MiB")
+        application.fill(server)
+        return server
+
+    def _role_on(self, postgres: PostgresServer) -> str:
+        password = secrets.token_urlsafe(16)
+        postgres.create_role(password)
+        return postgres.dsn("postgres", "plimsoll", password)
+
+    def _exporter(self, dsn: str, **settings: object) -> Service:
+        configuration = exporter.write_configuration(self._directory, {SERVER: dsn}, **settings)
+        self._check(configuration)
+        self._say("starting the exporter")
+        serving = exporter.serving(configuration, self._directory, port=EXPORTER_PORT)
+        return self._ending.enter_context(serving)
+
+    def _check(self, configuration: Path) -> None:
+        self._say("trying the server, as `plimsoll check --connect` does:")
         good, findings = exporter.check(configuration)
-        for line in findings.splitlines()[1:]:
+        for line in findings:
             self._say(f"  {line}")
-        if f"ok  {SERVER}: " not in findings:
-            raise ProcessError("the server cannot be watched" if findings else "the server cannot be tried")
+        if not any(line.startswith("ok ") for line in findings):
+            raise ProcessError("the server cannot be read; see above")
         if not good:
             self._say("going on without what is BAD")
-        return self._watchers(tools, self._exporter(configuration), "yours", None)
+
+    def _history(self, promtool: Path, watched: Service) -> None:
+        self._say("inventing two days of history, in which the shop had 60 % of its size yesterday")
+        what = "measuring the tables of the sample application"
+        page = processes.wait_until(lambda: _page_with_tables(watched), what=what)
+        history = History()
+        target = {"instance": watched.address, "job": "plimsoll"}
+        history.add_sizes(page, application.NAME, _size_in_the_past, scraped_by=target)
+        history.write(promtool, self._directory / "history", prometheus.data(self._directory))
+
+    def _watchers(self, tools: dict[str, Path], watched: Service, interval: str | None) -> Stack:
+        webhook = self._ending.enter_context(receiving(self._receive, port=WEBHOOK_PORT))
+        self._say("starting Alertmanager")
+        telling = self._ending.enter_context(
+            alertmanager.running(
+                tools["alertmanager"], self._directory, webhook=webhook, waits=WAITS, port=ALERTMANAGER_PORT
+            )
+        )
+        self._say("starting Prometheus")
+        judging = self._ending.enter_context(
+            prometheus.running(
+                tools["prometheus"],
+                self._directory,
+                exporter=watched.address,
+                alertmanager=telling.address,
+                interval=interval,
+                port=PROMETHEUS_PORT,
+            )
+        )
+        pages = prometheus.pages(tools["prometheus"], judging.url)
+        return Stack(watched, telling, judging, pages, webhook, [watched.part, telling.part, judging.part])
+
+    def _application(self, postgres: PostgresServer) -> Part:
+        self._say("starting the application, which writes from now on")
+        log = self._directory / "application.log"
+        command = [*exporter.PYTHON, "plimsoll.demo.application", postgres.dsn(application.NAME)]
+        process = processes.spawn(command, log=log)
+        self._ending.callback(processes.end, process)
+        return Part("the sample application", process.pid, log)
+
+
+def _require_connection_string(dsn: str) -> None:
+    try:
+        conninfo_to_dict(dsn)
+    except (psycopg.Error, UnicodeError):  # the message may quote a part of the password
+        raise ProcessError(
+            "--dsn is no connection string: postgresql://user@host:port/database or host=… user=… is"
+        ) from None
+
+
+def _page_with_tables(watched: Service) -> str:
+    """Return the exporter's page, or nothing while the tables are not yet on it."""
+    page = fetch(f"{watched.url}/metrics")
+    first = f'pg_stat_user_tables_size_bytes{{server="{SERVER}",datname="{application.NAME}"'
+    return page if first in page else ""
+
+
+def _size_in_the_past(age: float) -> float:
+    """Grow a little on the first of the two days, and by two thirds of what there was on the second."""
+    days = age / DAY
+    return 1 - (1 - YESTERDAY) * days if days <= 1 else YESTERDAY - (days - 1) / 20

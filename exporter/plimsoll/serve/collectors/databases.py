@@ -10,7 +10,8 @@ from typing import ClassVar
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
 from plimsoll.serve.sources.batches import read_in_batches
-from plimsoll.serve.sources.postgres import Connection, PostgresError, Row, array
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import Connection, PostgresError, array
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state import DatabaseSize, ServerState
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
 from plimsoll.serve.settings import DatabaseSettings
-from plimsoll.serve.sources.postgres import Row
+from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state import Database, ServerState
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
 from plimsoll.serve.sources.batches import Budget, read_in_batches
-from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, Row, array
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state import Database, ServerState, Table, TablePass
 

@@ -7,7 +7,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from plimsoll.serve.sources.postgres import Reason, Row, StatementRefusedError
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import Reason, StatementRefusedError
 
 
 class Budget:

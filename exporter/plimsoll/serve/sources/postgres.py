@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
-from psycopg.waiting import wait_async
 
 from plimsoll.serve.settings import ServerSettings
 from plimsoll.serve.sources import SourceError
-from plimsoll.serve.sources.places import Places
+from plimsoll.serve.sources.addresses import addresses
+from plimsoll.serve.sources.link import Link, Row
+from plimsoll.serve.sources.places import Farewell, Places
 
-Row = tuple[Any, ...]
 Reason = Literal["locked", "denied", "timeout", "failed"]
 """Why a statement was refused for what it touched."""
 
@@ -82,17 +79,15 @@ class PostgresServer:
                 raise PostgresError(self._clean(error)) from None
             yield Connection(link, self._settings, self._clean)
 
-    async def _open(
-        self, parameters: Mapping[str, str], farewells: list[Any]
-    ) -> psycopg.AsyncConnection[Row]:
+    async def _open(self, parameters: Mapping[str, str], farewells: list[Farewell]) -> Link:
         """Try each address of each host in turn, as libpq does."""
         failures = []
-        addresses = await _addresses(parameters)
-        for address in addresses:
-            link = _Link(pq.PGconn.connect_start(make_conninfo(**{**parameters, **address}).encode()))
+        candidates = await addresses(parameters)
+        for address in candidates:
+            link = Link(pq.PGconn.connect_start(make_conninfo(**{**parameters, **address}).encode()))
             farewells.append(link.leave)
             try:
-                async with asyncio.timeout(self._settings.connect_timeout / len(addresses)):
+                async with asyncio.timeout(self._settings.connect_timeout / len(candidates)):
                     await link.establish()
             except (TimeoutError, psycopg.Error) as error:
                 failures.append(error)
@@ -110,7 +105,7 @@ class PostgresServer:
 class Connection:
     """An open connection to one database. Every read is a transaction of its own."""
 
-    def __init__(self, link: psycopg.AsyncConnection[Row], settings: ServerSettings, clean: Any) -> None:
+    def __init__(self, link: Link, settings: ServerSettings, clean: Callable[[BaseException], str]) -> None:
         self._cursor = psycopg.AsyncClientCursor(link)
         self._link = link
         self._bound = settings.statement_timeout + _GRACE
@@ -164,79 +159,6 @@ class Connection:
                 return PostgresError(message)
             case _:  # a damaged file, say
                 return StatementRefusedError(message, "failed")
-
-
-class _Link(psycopg.AsyncConnection[Row]):
-    """A connection whose beginning and end are in our hands: bounded, resolved, and seen to its very end."""
-
-    async def establish(self) -> None:
-        """Drive libpq's connection state machine until the session stands."""
-        while self.pgconn.status != pq.ConnStatus.BAD:
-            match self.pgconn.connect_poll():
-                case pq.PollingStatus.OK:
-                    await self._prepare_session()
-                    return
-                case pq.PollingStatus.READING:
-                    await _ready(self.pgconn.socket, write=False)
-                case pq.PollingStatus.WRITING:
-                    await _ready(self.pgconn.socket, write=True)
-                case _:
-                    break
-        raise psycopg.OperationalError(self.pgconn.get_error_message())
-
-    async def _prepare_session(self) -> None:
-        self.pgconn.nonblocking = 1
-        self.prepare_threshold = None
-        await self.set_autocommit(True)
-
-    async def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
-        """Wait for an operation; when cancelled stop at once, where psycopg would wait for the server."""
-        return await wait_async(gen, self.pgconn.socket)
-
-    async def leave(self) -> int | None:
-        """Close, ending what still runs; give a socket that stays open until the backend has gone."""
-        if self.pgconn.status == pq.ConnStatus.BAD:
-            self.pgconn.finish()
-            return None
-        descriptor = os.dup(self.pgconn.socket)
-        if self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-            with contextlib.suppress(psycopg.Error):
-                await self.cancel_safe(timeout=1)
-        self.pgconn.finish()
-        return descriptor
-
-
-async def _ready(descriptor: int, *, write: bool) -> None:
-    loop = asyncio.get_running_loop()
-    event = asyncio.Event()
-    add, remove = (loop.add_writer, loop.remove_writer) if write else (loop.add_reader, loop.remove_reader)
-    add(descriptor, event.set)
-    try:
-        await event.wait()
-    finally:
-        remove(descriptor)
-
-
-async def _addresses(parameters: Mapping[str, str]) -> list[dict[str, str]]:
-    """Resolve host names without holding up the event loop, which libpq would."""
-    hosts = parameters.get("host") or os.environ.get("PGHOST", "")
-    if not hosts or parameters.get("hostaddr") or "service" in parameters:
-        return [{}]
-    ports = (parameters.get("port") or os.environ.get("PGPORT") or "5432").split(",")
-    names = hosts.split(",")
-    found = []
-    for host, port in zip(names, ports * len(names) if len(ports) == 1 else ports, strict=False):
-        found.extend([address async for address in _resolve(host, port)])
-    return found
-
-
-async def _resolve(host: str, port: str) -> AsyncIterator[dict[str, str]]:
-    if host.startswith(("/", "@")):
-        yield {"host": host, "port": port}
-        return
-    loop = asyncio.get_running_loop()
-    for *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        yield {"host": host, "hostaddr": str(address[0]), "port": port}
 
 
 def _milliseconds(seconds: float) -> int:
