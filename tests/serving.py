@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -138,12 +139,12 @@ def _written(config: Mapping[str, Any] | Path, directory: Path) -> Path:
 
 
 def _read_log(running: Serving, started: threading.Event) -> None:
+    """Collect log lines, JSON's as their values and others as their text, and find the address in them."""
     assert running.process.stderr is not None
     with running.process.stderr as stream:
         for line in stream:
-            entry = json.loads(line) if line.startswith("{") else {"msg": line}
-            running.log.append(entry)
-            if entry["msg"] == STARTED:
-                running.url = entry["url"]
+            running.log.append(json.loads(line) if line.startswith("{") else {"msg": line})
+            if url := re.search(r"http://[^\s\"]+", line) if STARTED in line else None:
+                running.url = url[0]
                 started.set()
     started.set()

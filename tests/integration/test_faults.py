@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from fix_postgres import Database, OwnPostgres
+from plimsoll.demo import processes
 from plimsoll.demo.postgres import PostgresServer
 from proxy import Proxy, proxy_to
 from serving import Serving, serving
@@ -133,41 +134,47 @@ def test_a_connection_cut_at_any_point(
         eventually(lambda: succeeded(exporter))
 
 
-def test_a_frozen_server(own_postgres: OwnPostgres, tmp_path: Path) -> None:
+def test_a_server_frozen_in_the_middle_of_a_collection(own_postgres: OwnPostgres, tmp_path: Path) -> None:
     """SIGSTOP for the whole server: its kernel still accepts connections that nobody will ever serve."""
     server = own_postgres()
     database = Database(server, "postgres")
     with database.connect() as session:
         session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 2")
         session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
-    config = database.config(
-        connect_timeout="300ms",
-        statement_timeout="300ms",
-        tables={"interval": "0"},
-        databases={"interval": "0"},
-    )
-    with serving(config, tmp_path) as exporter:
-        assert succeeded(exporter)
-        before = exporter.scrape().tables()
-        freeze(server, signal.SIGSTOP)
-        try:
-            for _ in range(3):
-                started = time.monotonic()
-                page = exporter.scrape(timeout=3)
-                assert time.monotonic() - started < 3
-                assert page.get("pg_up") == 0
-                assert page.tables() == before
-        finally:
-            freeze(server, signal.SIGCONT)
-        eventually(lambda: succeeded(exporter))
-        assert not exporter.messages("too many connections")
+    quick = {"connect_timeout": "300ms", "statement_timeout": "300ms"}
+    with proxy_to(server.port) as proxy:
+        config = database.config(port=proxy.port, tables={"interval": "0"}, **quick)
+        with serving(config, tmp_path) as exporter, ThreadPoolExecutor() as pool:
+            assert succeeded(exporter)
+            before = exporter.scrape().tables()
+            proxy.hold(after_bytes=700)
+            scrape = pool.submit(exporter.scrape, timeout=3)
+            assert proxy.holding.wait(10)
+            with frozen(server):
+                proxy.release()
+                assert scrape.result().tables() == before
+                for _ in range(3):
+                    started = time.monotonic()
+                    page = exporter.scrape(timeout=3)
+                    assert time.monotonic() - started < 3
+                    assert page.get("pg_up") == 0
+                    assert page.tables() == before
+            eventually(lambda: succeeded(exporter))
+            assert not exporter.messages("too many connections")
 
 
-def freeze(server: PostgresServer, number: signal.Signals) -> None:
-    """Signal the postmaster and its children."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    for pid in [server.pid, *map(int, children)]:
-        os.kill(pid, number)
+@contextmanager
+def frozen(server: PostgresServer) -> Iterator[None]:
+    """Stop the postmaster and its children, as a hanging disk would, and let them go on."""
+    pids = [server.pid, *processes.children(server.pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_server_killed_and_started_again(own_postgres: OwnPostgres, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.serve.sources.batches import read_in_batches
-from plimsoll.serve.sources.postgres import PostgresError, Reason, Row, StatementRefusedError
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import PostgresError, Reason, StatementRefusedError
 
 
 class Server:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from plimsoll.serve.collectors.server import sort_out
 from plimsoll.serve.collectors.tables import combine
 from plimsoll.serve.settings import DatabaseSettings
-from plimsoll.serve.sources.postgres import Reason, Row
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import Reason
 from plimsoll.serve.state import Database, Table, TablePass
 
 SETTINGS = DatabaseSettings.model_validate({"include": ["app.*", "template1"], "exclude": ["app_old"]})

@@ -11,6 +11,7 @@ import yaml
 from plimsoll.config import Document
 from plimsoll.serve import self_metrics
 from plimsoll.serve.collectors import COLLECTORS
+from plimsoll.serve.metrics import Family
 from plimsoll.serve.settings import PostgresSettings, ServerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,7 @@ def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_the_changelog_names_every_metric(family: self_metrics.Family) -> None:
+def test_the_changelog_names_every_metric(family: Family) -> None:
     assert f"`{family.name}`" in CHANGELOG
 
 

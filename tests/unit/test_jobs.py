@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from plimsoll.serve import jobs
 from plimsoll.serve.jobs import Job, SharedRun, is_due
 from plimsoll.serve.sources import SourceError
 
@@ -227,7 +227,7 @@ async def test_a_failed_job_is_not_left_alone_for_its_whole_interval(
     quick_work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(jobs.time, "monotonic", clock)
+    monkeypatch.setattr(time, "monotonic", clock)
     hourly = job(quick_work, 3600)
     quick_work.failure = SourceError("no route")
     await hourly.refresh()
