@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+
+TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
+PATH = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
+"""Where programs are looked for: what `make setup` fetched is found without make, too."""
 
 
 def require_program(name: str, *other_names: str) -> str:
     """Give the path of a program. One that is missing skips the test on a laptop and fails it in CI."""
     for candidate in (name, *other_names):
-        if path := shutil.which(candidate):
+        if path := shutil.which(candidate, path=PATH):
             return path
     reason = f"{name} is not on PATH: `make setup` gets it"
     if os.environ.get("CI") == "true":

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from plimsoll import __version__, logs
 from plimsoll.config import ConfigError
-from plimsoll.config.fields import parse_duration
+from plimsoll.config.fields import parse_timeout
 from plimsoll.web.listener import Address
 
 Value = TypeVar("Value")
@@ -101,7 +101,7 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument(
         "--scrape.timeout",
         dest="timeout",
-        type=_checked(parse_duration),
+        type=_checked(parse_timeout),
         default="10s",
         metavar="DURATION",
         help="/metrics answers within this with what is known, or sooner if the scraper's own timeout, less "

@@ -46,7 +46,8 @@ NAMES = [
 def bytes_of(text: str) -> float:
     """Read a size as Prometheus' humanize1024 writes it."""
     number, unit = re.fullmatch(r"([0-9.]+)([KMG]i)?B", text, re.IGNORECASE).groups("")  # type: ignore[union-attr]
-    return float(number) * 1024 ** ["", "ki", "mi", "gi"].index(unit.lower())
+    factors = {"": 1, "ki": 1024, "mi": 1024**2, "gi": GIB}
+    return float(number) * factors[unit.lower()]
 
 
 def scalar(database: Database, query: str) -> int:

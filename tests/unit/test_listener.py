@@ -36,6 +36,8 @@ def test_an_address_is_a_host_and_a_port(text: str, address: tuple[str | None, i
         "localhost:65536",
         "localhost:-1",
         "::1:80",
+        "[::1:80",
+        "[]:80",
     ],
 )
 def test_anything_else_is_refused(text: str) -> None:

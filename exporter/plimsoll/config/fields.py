@@ -41,7 +41,13 @@ def parse_duration(value: Any) -> float:
     return sum(number * unit for number, unit in zip(numbers, _UNITS.values(), strict=True))
 
 
-def _bounded(seconds: float) -> float:
+def parse_timeout(value: Any) -> float:
+    """Read a duration that is an end to something, and give seconds.
+
+    Raises:
+        ValueError: it is no duration, or none that ends within a day.
+    """
+    seconds = parse_duration(value)
     if not 0 < seconds <= _LONGEST_TIMEOUT:
         raise ValueError("must be more than 0 and at most 1d")
     return seconds
@@ -99,7 +105,7 @@ def _contents(value: Any, info: ValidationInfo) -> str:
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds, written with a unit."""
 
-Timeout = Annotated[Duration, AfterValidator(_bounded)]
+Timeout = Annotated[float, BeforeValidator(parse_timeout)]
 """Seconds after which something is given up: without an end, what hangs would never be left."""
 
 WholeNumber = Annotated[int, BeforeValidator(_whole_number)]

@@ -126,17 +126,9 @@ class History:
             ProcessError: promtool refused.
         """
         file.write_text("\n".join([*self._lines, "# EOF", ""]), "utf-8")
-        command = [
-            str(promtool),
-            "tsdb",
-            "create-blocks-from",
-            "--quiet",
-            "openmetrics",
-            str(file),
-            str(data),
-        ]
+        create: list[str | Path] = [promtool, "tsdb", "create-blocks-from", "--quiet", "openmetrics"]
         done = subprocess.run(  # noqa: S603  (the command is ours)
-            processes.command_line(command), capture_output=True, text=True, check=False
+            processes.command_line([*create, file, data]), capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise ProcessError(f"promtool refused the history: {done.stderr.strip()}")

@@ -47,6 +47,8 @@ def running(
             "--storage.tsdb.retention.time=90d",
             # An alert that has waited for its time before the start need not wait ten minutes again.
             "--rules.alert.for-grace-period=0s",
+            # It takes 5 seconds to find Alertmanager; what it says before that is lost, and said again after:
+            "--rules.alert.resend-delay=5s",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}",
             *([f"--web.local-assets={assets}"] if assets else []),

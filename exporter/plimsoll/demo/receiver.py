@@ -78,15 +78,15 @@ def describe(notification: Notification) -> str:
 
 def _describe_alert(alert: dict[str, Any], at: str) -> str:
     labels, texts = alert["labels"], alert["annotations"]
-    title = (
-        f"{at}  {alert['status'].upper()}  {labels['alertname']}  ({labels.get('severity', 'no severity')})"
-    )
-    lines = [texts.get("summary", "")]
-    if alert["status"] == "firing":
-        lines += [*_wrapped(texts.get("description", "")), _growth(texts)]
-    lines.append(
-        " ".join(f"{name}={_quoted(value)}" for name, value in labels.items() if name not in _NO_NEWS)
-    )
+    is_firing = alert["status"] == "firing"
+    lines = [
+        texts.get("summary", ""),
+        *(_wrapped(texts.get("description", "")) if is_firing else ()),
+        _growth(texts) if is_firing else "",
+        " ".join(f"{name}={_quoted(value)}" for name, value in labels.items() if name not in _NO_NEWS),
+    ]
+    severity = labels.get("severity", "no severity")
+    title = f"{at}  {alert['status'].upper()}  {labels['alertname']}  ({severity})"
     return "\n".join([title, *(f"          {line}" for line in lines if line)])
 
 

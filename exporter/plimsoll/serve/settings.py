@@ -17,10 +17,11 @@ from plimsoll.config.fields import Duration, LabelName, Name, Pattern, SecretFil
 RESERVED_LABELS = frozenset(
     {
         *("server", "datname", "schemaname", "relname", "reason", "collector", "target"),
-        *("job", "instance", "alertname", "alertstate", "severity", "category"),
+        *("alertname", "alertstate", "severity", "category", "override"),
+        *("job", "instance", "pod", "container", "endpoint", "service", "namespace", "node"),
     }
 )
-"""Labels that the exporter, Prometheus or an alert sets; a second source for one is a mistake."""
+"""Labels that the exporter, an alert or service discovery sets; the last are aggregated away by the rules."""
 
 _ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
@@ -41,7 +42,7 @@ def _connection_string(dsn: SecretStr) -> SecretStr:
 
 def _not_reserved(name: str) -> str:
     if name in RESERVED_LABELS:
-        raise ValueError("is set by the exporter, by Prometheus or by an alert; choose another name")
+        raise ValueError("is set by the exporter, by an alert or by service discovery; choose another name")
     return name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from aiohttp import web
 
 _SHUTDOWN_TIMEOUT = 2.0
 """Seconds that requests under way get when the server stops."""
+
+_WRITTEN = re.compile(r"(\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>[0-9]{1,5})")
 
 
 class Address(NamedTuple):
@@ -25,11 +28,10 @@ class Address(NamedTuple):
         Raises:
             ValueError: it is none of these.
         """
-        host, separator, port = text.rpartition(":")
-        bare = host.removeprefix("[").removesuffix("]")
-        if not separator or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
+        written = _WRITTEN.fullmatch(text)
+        if not written or int(written["port"]) > 65535:
             raise ValueError(f"must be HOST:PORT or :PORT, is {text!r}")
-        return cls(bare or None, int(port))
+        return cls(written["v6"] or written["host"] or None, int(written["port"]))
 
 
 @contextlib.asynccontextmanager
