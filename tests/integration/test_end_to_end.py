@@ -25,7 +25,7 @@ from watching import Watching, watching
 
 RULES = Path(__file__).parents[2] / "rules"
 GIB = 1024**3
-STEP_AFTER = 110.0
+STEP_AFTER = 150.0
 """Seconds after the start when the size of 24 hours ago has caught up with today's."""
 
 NAMES = [

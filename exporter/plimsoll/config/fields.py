@@ -63,7 +63,7 @@ def _compile(value: Any) -> re.Pattern[str]:
     if not isinstance(value, str):
         raise ValueError(f"must be a regular expression, is {kind(value)}")  # noqa: TRY004 - pydantic's rule
     try:
-        return re.compile(value)
+        return re.compile(value, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"must be a regular expression, is {value!r}: {error}") from None
 

@@ -59,7 +59,6 @@ def _run(dsn: str | None, ending: ExitStack) -> NoReturn:
         prepared.wait()  # below the guide, not amid it
         _say(f"{describe(notification)}\n")
 
-    ending.callback(prepared.set)
     starter = Starter(directory, _say, receive, ending)
     stack = starter.on_sample_application() if dsn is None else starter.on_server(dsn)
     _say(guide.addresses(stack))

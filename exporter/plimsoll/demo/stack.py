@@ -169,10 +169,13 @@ class Starter:
 def _require_connection_string(dsn: str) -> None:
     try:
         conninfo_to_dict(dsn)
+        is_one = bool(dsn.strip())
     except (psycopg.Error, UnicodeError):  # the message may quote a part of the password
+        is_one = False
+    if not is_one:
         raise ProcessError(
             "--dsn is no connection string: postgresql://user@host:port/database or host=… user=… is"
-        ) from None
+        )
 
 
 def _page_with_tables(watched: Service) -> str:
