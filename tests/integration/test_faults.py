@@ -24,18 +24,9 @@ from waiting import eventually
 
 
 @pytest.fixture
-def limited(database: Database) -> Iterator[Database]:
-    """A database whose server refuses the exporter's role a third connection."""
-    with database.connect() as session:
-        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
-        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 2")
-    yield database
-    with database.connect() as session:
-        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT -1")
-
-
-@pytest.fixture
 def proxy(limited: Database) -> Iterator[Proxy]:
+    with limited.connect() as session:
+        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
     with proxy_to(limited.server.port) as running:
         yield running
 
@@ -92,7 +83,44 @@ def test_a_mute_server_that_comes_to_life(limited: Database, proxy: Proxy, tmp_p
         assert not exporter.messages("too many connections")
 
 
+def test_a_hanging_host_does_not_hide_the_next_one(limited: Database, tmp_path: Path) -> None:
+    """A primary that froze, and a standby that took over: one connection string names both."""
+    with accepting_nothing() as (port, accepted):
+        hosts = {"host": "127.0.0.1,127.0.0.1", "port": f"{port},{limited.server.port}"}
+        dsn = psycopg.conninfo.make_conninfo(limited.dsn("postgres"), **hosts)
+        config = limited.config(dsn=dsn, connect_timeout="300ms", tables={"interval": "0"})
+        with serving(config, tmp_path) as exporter:
+            assert [exporter.scrape().get("pg_up") for _ in range(4)] == [1, 1, 1, 1]
+            assert len(accepted) == 2
+            assert not exporter.messages("too many connections")
+
+
+def test_a_resolver_that_hangs(limited: Database, tmp_path: Path) -> None:
+    """It keeps neither the other servers waiting, nor the process from ending."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket, time\n"
+        "real = socket.getaddrinfo\n"
+        "def slow(host, *rest, **more):\n"
+        "    if host == 'hangs.invalid':\n"
+        "        time.sleep(60)\n"
+        "    return real(host, *rest, **more)\n"
+        "socket.getaddrinfo = slow\n"
+    )
+    config = limited.config()
+    for number in range(8):
+        config["postgres"]["servers"].append({"name": f"slow{number}", "dsn": "host=hangs.invalid"})
+    with serving(config, tmp_path, env={"PYTHONPATH": str(tmp_path)}) as exporter:
+        for _ in range(2):
+            page = exporter.scrape(timeout=2)
+            assert page.get("pg_up", server="main") == 1
+            assert page.get("pg_up", server="slow0") == 0
+        exporter.signal(signal.SIGTERM)
+        assert exporter.process.wait(10) == 0
+
+
 def test_the_good_server_beside_a_mute_one_is_complete(limited: Database, tmp_path: Path) -> None:
+    with limited.connect() as session:
+        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
     with accepting_nothing() as (port, _):
         config = limited.config()
         config["postgres"]["servers"].append({"name": "mute", "dsn": f"host=127.0.0.1 port={port} user=u"})
@@ -139,7 +167,7 @@ def test_a_server_frozen_in_the_middle_of_a_collection(own_postgres: OwnPostgres
     server = own_postgres()
     database = Database(server, "postgres")
     with database.connect() as session:
-        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 2")
+        session.execute("ALTER ROLE plimsoll CONNECTION LIMIT 2")  # on a server that nobody else uses
         session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
     quick = {"connect_timeout": "300ms", "statement_timeout": "300ms"}
     with proxy_to(server.port) as proxy:

@@ -69,12 +69,12 @@ def swallow_cancel(session: psycopg.Connection[tuple[object, ...]], statement: s
 
 
 @pytest.fixture
-def tables(database: Database) -> Database:
-    with database.connect() as session:
+def tables(limited: Database) -> Database:
+    with limited.connect() as session:
         session.execute(SETUP)
         for number in range(OTHERS):
             session.execute(f"CREATE TABLE other_{number} (a int)")
-    return database
+    return limited
 
 
 def grow_others(database: Database) -> None:
@@ -95,6 +95,7 @@ def test_a_locked_table_is_repeated_and_the_others_measured(
             during = exporter.scrape()
             took = time.monotonic() - started
         after = exporter.scrape()
+        assert not exporter.messages("too many connections")
     assert took < 2
     assert during.tables()["victim"] == before.tables()["victim"] > 0
     assert all(during.tables()[f"other_{number}"] > 0 for number in range(OTHERS))

@@ -70,7 +70,7 @@ def test_a_measured_table_has_what_was_measured() -> None:
 
     assert result.tables == {1: Table("public", "t1", 10, 1, 100, 20, 3, NOW)}
     assert (result.tables[1].table_size, result.tables[1].size) == (120, 123)
-    assert (result.unmeasured, result.never_measured, result.finished_at) == (Counter(), 0, NOW)
+    assert (result.unmeasured, result.listed, result.began_at) == (Counter(), 1, NOW)
 
 
 def test_an_empty_table_is_measured() -> None:
@@ -84,7 +84,7 @@ def test_a_refused_table_repeats_its_sizes_under_its_new_name() -> None:
 
     assert result.tables == {1: Table("public", "renamed", 500, 50, 7, 5, 3, BEFORE)}
     assert result.unmeasured == {"locked": 1}
-    assert result.never_measured == 0
+    assert result.listed == len(result.tables)
 
 
 def test_a_table_that_stays_refused_grows_no_younger() -> None:
@@ -102,7 +102,7 @@ def test_a_dropped_table_disappears() -> None:
 
     assert result.tables.keys() == {1}
     assert result.unmeasured == {}
-    assert result.never_measured == 0
+    assert result.listed == len(result.tables)
 
 
 def test_a_table_that_was_never_measured_is_absent_and_counted() -> None:
@@ -110,14 +110,14 @@ def test_a_table_that_was_never_measured_is_absent_and_counted() -> None:
 
     assert result.tables.keys() == {1}
     assert result.unmeasured == {"denied": 1}
-    assert result.never_measured == 1
+    assert result.listed == len(result.tables) + 1
 
 
 def test_a_new_table_under_an_old_name_inherits_nothing() -> None:
     result = passed({1: table(1)}, [listed(2, "t1")], [], {2: "locked"})
 
     assert result.tables == {}
-    assert result.never_measured == 1
+    assert result.listed == len(result.tables) + 1
 
 
 def test_reasons_are_counted_apart() -> None:
@@ -126,4 +126,4 @@ def test_reasons_are_counted_apart() -> None:
     result = passed({}, [listed(oid) for oid in range(1, 6)], [measured(5)], refused)
 
     assert result.unmeasured == {"locked": 2, "denied": 1, "timeout": 1}
-    assert result.never_measured == 4
+    assert result.listed == len(result.tables) + 4

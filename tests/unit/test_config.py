@@ -16,7 +16,7 @@ import pytest
 
 from plimsoll.config import ConfigError, Document, Section
 from plimsoll.serve.command import load_settings
-from plimsoll.serve.settings import PostgresSettings, from_environment
+from plimsoll.serve.settings import Host, PostgresSettings, from_environment
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
 GOOD = sorted((FIXTURES / "good").glob("*.yml"))
@@ -76,7 +76,7 @@ def test_a_minimal_file_has_the_defaults() -> None:
     assert server.name == "main"
     assert server.target_labels == {"server": "main"}
     assert server.parameters == {"user": "plimsoll", "host": "db", "dbname": "postgres"}
-    assert server.address == ("db", "5432")
+    assert server.hosts == (Host("db", "5432"),)
     assert server.databases.wanted("anything")
     assert (server.databases.interval, server.tables.interval) == (60, 60)
     assert server.max_connections == 2
@@ -89,7 +89,7 @@ def test_a_full_file_has_its_values() -> None:
 
     assert main.target_labels == {"server": "main", "organization": "acme", "region": "eu ⚓"}
     assert main.parameters["password"] == PASSWORD
-    assert main.address == ("db", "5433")
+    assert main.hosts == (Host("db", "5433"),)
     assert (main.databases.interval, main.tables.interval) == (300, 5400)
     assert main.max_connections == 7
     assert (main.connect_timeout, main.statement_timeout, main.lock_timeout) == (0.5, 60, 1)
@@ -228,33 +228,39 @@ def test_a_section_needs_only_its_own_secrets(two_sections: Document) -> None:
         two_sections.section("relay", Secretive)
 
 
-def test_a_document_knows_its_sections(two_sections: Document, tmp_path: Path) -> None:
-    assert "relay" in two_sections
-    assert "relay" not in Document.read(write(tmp_path, SERVER))
+def left(name: str) -> Host:
+    """Name a server that libpq finds."""
+    return Host(name, "5432", left_to_libpq=True)
 
 
 @pytest.mark.parametrize(
-    ("variables", "parameters", "address"),
+    ("variables", "parameters", "hosts"),
     [
         (
             {"DATA_SOURCE_NAME": "postgresql://u:hunter2@db:5433/app"},
             {"user": "u", "password": PASSWORD, "host": "db", "port": "5433", "dbname": "app"},
-            ("db", "5433"),
+            (Host("db", "5433"),),
         ),
-        ({"DATA_SOURCE_NAME": "host=db", "PGPORT": "6432"}, {"host": "db"}, ("db", "6432")),
-        ({"PGHOST": "db", "PGUSER": "u"}, {}, ("db", "5432")),
-        ({"DATA_SOURCE_NAME": "hostaddr=192.0.2.1"}, {"hostaddr": "192.0.2.1"}, ("192.0.2.1", "5432")),
-        ({"DATA_SOURCE_NAME": "service=app"}, {"service": "app"}, ("app", "5432")),
-        ({"PGHOSTADDR": "192.0.2.1"}, {}, ("", "5432")),
-        ({"PGDATABASE": "app"}, {}, ("", "5432")),
-        ({"PGSERVICE": "app"}, {}, ("", "5432")),
+        ({"DATA_SOURCE_NAME": "host=db", "PGPORT": "6432"}, {"host": "db"}, (Host("db", "6432"),)),
+        ({"DATA_SOURCE_NAME": "host=a,b"}, {"host": "a,b"}, (Host("a", "5432"), Host("b", "5432"))),
+        (
+            {"DATA_SOURCE_NAME": "host=a,b port=1,2"},
+            {"host": "a,b", "port": "1,2"},
+            (Host("a", "1"), Host("b", "2")),
+        ),
+        ({"PGHOST": "db", "PGUSER": "u"}, {}, (Host("db", "5432"),)),
+        ({"DATA_SOURCE_NAME": "hostaddr=192.0.2.1"}, {"hostaddr": "192.0.2.1"}, (left("192.0.2.1"),)),
+        ({"DATA_SOURCE_NAME": "service=app"}, {"service": "app"}, (left("app"),)),
+        ({"PGHOSTADDR": "192.0.2.1"}, {}, (left(""),)),
+        ({"PGDATABASE": "app"}, {}, (left(""),)),
+        ({"PGSERVICE": "app"}, {}, (left(""),)),
     ],
 )
 def test_without_a_file_the_environment_names_the_server(
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
     parameters: dict[str, str],
-    address: tuple[str, str],
+    hosts: tuple[Host, ...],
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -263,7 +269,7 @@ def test_without_a_file_the_environment_names_the_server(
 
     assert server.name == "main"
     assert server.parameters == parameters
-    assert server.address == address
+    assert server.hosts == hosts
 
 
 @pytest.mark.parametrize("variables", [{}, {"DATA_SOURCE_NAME": "", "PGHOST": ""}, {"PGPASSWORD": PASSWORD}])

@@ -63,7 +63,7 @@ async def test_page_of_the_fixture_world(suffix: str, monkeypatch: pytest.Monkey
             "databases": {"exclude": ["scratch_.*"]},
         }
     )
-    target = Target(settings, Places(2))
+    target = Target(settings, {host: Places(2) for host in settings.hosts})
     target.state.server = FixtureServer(world)  # type: ignore[assignment]
     await target.collect()
     page = Page()

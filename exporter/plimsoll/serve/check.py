@@ -9,7 +9,6 @@ from psycopg import sql
 
 from plimsoll.serve.collectors.server import sort_out
 from plimsoll.serve.settings import PostgresSettings, ServerSettings
-from plimsoll.serve.sources.places import Places
 from plimsoll.serve.sources.postgres import PostgresError, PostgresServer
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state import Database
@@ -35,7 +34,7 @@ async def try_servers(settings: PostgresSettings) -> AsyncIterator[Finding]:
 
 
 async def _try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
-    server = PostgresServer(settings, Places(settings.max_connections))
+    server = PostgresServer(settings)
     try:
         async with server.connect() as connection:
             ((role, version, in_recovery, reads_statistics),) = await connection.read(statement("role"))
@@ -52,7 +51,7 @@ async def _try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
         message=f"PostgreSQL {version} ({kind}) as {role}; databases: {len(databases)}, left out: {reasons}",
     )
     if not reads_statistics:
-        grant = sql.SQL("GRANT pg_monitor TO {}").format(sql.Identifier(role)).as_string()
+        grant = sql.SQL("GRANT pg_monitor TO {};").format(sql.Identifier(role)).as_string()
         yield Finding(
             settings.name, good=False, message=f"the role lacks pg_monitor; as a superuser: {grant}"
         )
@@ -63,7 +62,7 @@ async def _try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
 async def _try_database(server: PostgresServer, name: str, role: str, database: Database) -> Finding:
     subject = f"{name}/{database.name}"
     if not database.may_connect:
-        grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+        grant = sql.SQL("GRANT CONNECT ON DATABASE {} TO {};").format(
             sql.Identifier(database.name), sql.Identifier(role)
         )
         message = f"the role may not connect, so its tables are not measured; {grant.as_string()}"

@@ -16,7 +16,7 @@ from plimsoll.config import ConfigError
 from plimsoll.serve import self_metrics
 from plimsoll.serve.jobs import Report, SharedRun
 from plimsoll.serve.metrics import Page
-from plimsoll.serve.settings import PostgresSettings
+from plimsoll.serve.settings import Host, PostgresSettings, ServerSettings
 from plimsoll.serve.sources.places import Places
 from plimsoll.serve.state import ServerState
 from plimsoll.serve.target import Target
@@ -44,7 +44,7 @@ class Exporter:
 
     def __init__(self, load: Callable[[], PostgresSettings]) -> None:
         self._load = load
-        self._places: dict[tuple[str, str], Places] = {}
+        self._places: dict[Host, Places] = {}
         self._targets: dict[str, Target] = {}
         self._replace_targets(load())
         self._reload = self_metrics.ReloadResult(successful=True, loaded_at=time.time())
@@ -89,21 +89,25 @@ class Exporter:
         for target in self._targets.values():
             target.stop()
         await asyncio.gather(*(places.settle(_SETTLE) for places in self._places.values()))
-        self._writer.shutdown(wait=False)
 
     def _replace_targets(self, settings: PostgresSettings) -> list[Target]:
         """Keep targets whose settings are the same; give those that are no longer needed."""
-        former, self._targets = self._targets, {}
-        limits: dict[tuple[str, str], int] = {}
+        limits: dict[Host, int] = {}
         for server in settings.servers:
-            limits[server.address] = max(limits.get(server.address, 0), server.max_connections)
-            places = self._places.setdefault(server.address, Places(0))
-            places.limit = limits[server.address]
-            target = former.get(server.name)
-            if target is None or target.settings != server:
-                target = Target(server, places, target)
-            self._targets[server.name] = target
-        return [target for name, target in former.items() if self._targets.get(name) is not target]
+            for host in server.hosts:
+                limits[host] = max(limits.get(host, 0), server.max_connections)
+        for host, limit in limits.items():
+            self._places.setdefault(host, Places(limit)).limit = limit
+        former = self._targets
+        self._targets = {
+            server.name: self._target(server, former.get(server.name)) for server in settings.servers
+        }
+        return [target for target in former.values() if target not in self._targets.values()]
+
+    def _target(self, settings: ServerSettings, former: Target | None) -> Target:
+        if former and former.settings == settings:
+            return former
+        return Target(settings, self._places, former)
 
     async def _collect(self) -> Snapshot:
         await asyncio.gather(*(target.collect() for target in self._targets.values()))

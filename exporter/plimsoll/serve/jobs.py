@@ -53,7 +53,8 @@ class Job:
         self._task: asyncio.Task[None] | None = None
         self._last_start: float | None = None
         self._complaint: str | None = None
-        self._log = _log.bind(**self._labels)
+        told = ("collector", "target", "datname")
+        self._log = _log.bind(**{name: self._labels[name] for name in told if name in self._labels})
         self.report: Report | None = None
 
     @property

@@ -71,9 +71,6 @@ class Page:
         """Append samples; several targets may add to the same family."""
         self._samples.setdefault(family, []).extend(samples)
 
-    def __iter__(self) -> Iterator[tuple[Family, list[Sample]]]:
-        return iter(self._samples.items())
-
     def encode(self, *, openmetrics: bool) -> str:
         """Write the families in the text format, or in OpenMetrics without its closing `# EOF`."""
         return "".join(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -49,6 +49,15 @@ def _not_reserved(name: str) -> str:
 Dsn = Annotated[SecretStr, AfterValidator(_connection_string)]
 DsnFile = Annotated[SecretFile, AfterValidator(_connection_string)]
 OwnLabel = Annotated[LabelName, AfterValidator(_not_reserved)]
+
+
+class Host(NamedTuple):
+    """Where a server listens. Servers of the configuration that share a host share its connections."""
+
+    name: str
+    port: str
+    left_to_libpq: bool = False
+    """Whether the name says too little for us to connect to: libpq finds the server by other means."""
 
 
 class DatabaseSettings(Section):
@@ -116,11 +125,18 @@ class ServerSettings(Section):
         return {key: str(value) for key, value in conninfo_to_dict(dsn.get_secret_value()).items()}
 
     @property
-    def address(self) -> tuple[str, str]:
-        """Hosts, or libpq's service, and ports: entries of one address share the server's connections."""
-        given = (self.parameters.get(key) for key in ("host", "hostaddr", "service"))
-        host = next(filter(None, given), None) or os.environ.get("PGHOST", "")
-        return host, self.parameters.get("port") or os.environ.get("PGPORT", "5432")
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts of the connection string, to be tried in this order."""
+        port = self.parameters.get("port") or os.environ.get("PGPORT") or "5432"
+        if unresolved := self.parameters.get("hostaddr") or self.parameters.get("service"):
+            return (Host(unresolved, port, left_to_libpq=True),)
+        names = self.parameters.get("host") or os.environ.get("PGHOST", "")
+        if not names:
+            return (Host("", port, left_to_libpq=True),)
+        ports = port.split(",")
+        if len(ports) == 1:
+            ports *= names.count(",") + 1
+        return tuple(Host(name, port) for name, port in zip(names.split(","), ports, strict=False))
 
     @property
     def target_labels(self) -> dict[str, str]:

@@ -54,12 +54,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class TablePass:
-    """The tables of one database as of the last pass over it."""
+    """The tables of one database as of the last pass over it; `listed` counts the never measured too."""
 
     tables: Mapping[int, Table]
     unmeasured: Counter[Reason]
-    never_measured: int
-    finished_at: float
+    listed: int
+    began_at: float
 
 
 @dataclass(slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 
 from plimsoll.serve.collectors import COLLECTORS
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Page
-from plimsoll.serve.settings import ServerSettings
+from plimsoll.serve.settings import Host, ServerSettings
 from plimsoll.serve.sources.places import Places
 from plimsoll.serve.sources.postgres import PostgresServer
 from plimsoll.serve.state import ServerState
@@ -17,13 +18,16 @@ from plimsoll.serve.state import ServerState
 class Target:
     """Collects from one server. A target that replaces another goes on from what that one knew."""
 
-    def __init__(self, settings: ServerSettings, places: Places, former: Target | None = None) -> None:
+    def __init__(
+        self, settings: ServerSettings, places: Mapping[Host, Places], former: Target | None = None
+    ) -> None:
         self.settings = settings
         server = PostgresServer(settings, places)
-        if former and former.settings.address == settings.address:
+        if former and former.settings.hosts == settings.hosts:
             self.state: ServerState = dataclasses.replace(former.state, settings=settings, server=server)
         else:
             self.state = ServerState(settings, server)
+        self._stopped = False
         self._collectors = [collector(self.state) for collector in COLLECTORS]
 
     def jobs(self) -> list[Job]:
@@ -34,8 +38,9 @@ class Target:
         """Do what is due, and wait for what is under way. Never raises for a failure."""
         first, *others = self._collectors
         (probe,) = first.jobs()
-        await probe.refresh()
-        if probe.success:
+        if not self._stopped:
+            await probe.refresh()
+        if probe.success and not self._stopped:
             await asyncio.gather(*(job.refresh() for collector in others for job in collector.jobs()))
 
     def snapshot(self) -> ServerState:
@@ -56,6 +61,7 @@ class Target:
             collector.emit(page, known)
 
     def stop(self) -> None:
-        """Abandon what is under way."""
+        """Abandon what is under way, and begin nothing more."""
+        self._stopped = True
         for job in self.jobs():
             job.cancel()

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
-from plimsoll.serve.sources.batches import read_in_batches
+from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, array
 from plimsoll.serve.sources.sql import statement
@@ -40,14 +40,15 @@ class DatabasesCollector:
 
     async def _measure(self) -> None:
         databases = self._state.databases
+        known = self._state.sizes
+        oids = oldest_first([database.oid for database in databases], known)
         now = time.time()
         async with self._state.server.connect(long_work=True) as connection:
-            rows, refused = await read_in_batches(
-                [database.oid for database in databases], _BATCH, partial(_read, connection)
-            )
+            budget = Budget.of_pass(self._state.settings.statement_timeout)
+            rows, refused = await read_in_batches(oids, _BATCH, partial(_read, connection), budget)
         fresh = {oid: DatabaseSize(size, now) for oid, size in rows if size is not None}
         watched = {database.oid for database in databases}
-        kept = {oid: size for oid, size in self._state.sizes.items() if oid in watched}
+        kept = {oid: size for oid, size in known.items() if oid in watched}
         self._state.sizes = kept | fresh
         if refused:
             names = [

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
-from plimsoll.serve.sources.batches import Budget, read_in_batches
+from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
@@ -59,13 +60,11 @@ UNMEASURED = Family(
 OLDEST = Family(
     "pg_sizes_oldest_timestamp_seconds",
     "gauge",
-    "When the oldest of the published table sizes was measured, in seconds since the epoch.",
+    "When the oldest of the last known table sizes was measured, in seconds since the epoch.",
     _DATABASE,
 )
 _REASONS: tuple[Reason, ...] = ("locked", "denied", "timeout", "failed")
 _BATCH = 500
-_PASS_TIMEOUTS = 10
-"""A pass may take this many times statement_timeout: on a disk that hangs, splitting would never end."""
 _TABLES = statement("tables")
 _SIZES = statement("table_sizes")
 
@@ -122,8 +121,9 @@ class TablesCollector:
             listed = await connection.read(_TABLES)
             last = self._state.passes.get(database.oid)
             former = last.tables if last else {}
-            budget = Budget(_PASS_TIMEOUTS * self._state.settings.statement_timeout)
-            sizes, refused = await _measure_tables(connection, oldest_first(listed, former), budget)
+            oids = oldest_first([row[0] for row in listed], former)
+            budget = Budget.of_pass(self._state.settings.statement_timeout)
+            sizes, refused = await _measure_tables(connection, oids, budget)
         result = combine(former, listed, sizes, refused, now)
         watched = {database.oid for database in self._state.databases}
         kept = {oid: other for oid, other in self._state.passes.items() if oid in watched}
@@ -138,8 +138,11 @@ class TablesCollector:
                     table for table in last.tables.values() if table.measured_at >= known.oldest_allowed
                 ]
                 self._emit_tables(page, database, tables)
-                if last.finished_at >= known.oldest_allowed:
-                    self._emit_database(page, database, last, known.size_of(database))
+                self._emit_pass(page, database, last)
+                size = known.size_of(database)
+                if size is not None and len(tables) == last.listed:  # else bytes of a table would be nobody's
+                    rest = size - sum(table.size for table in tables)
+                    page.add(UNATTRIBUTED, [(self._database_labels(database.name), rest)])
 
     def _emit_tables(self, page: Page, database: Database, tables: Sequence[Table]) -> None:
         labels = [self._table_labels(database.name, table.schema, table.name) for table in tables]
@@ -150,13 +153,10 @@ class TablesCollector:
         page.add(LIVE, zip(labels, [table.live for table in tables], strict=True))
         page.add(DEAD, zip(labels, [table.dead for table in tables], strict=True))
 
-    def _emit_database(self, page: Page, database: Database, last: TablePass, size: int | None) -> None:
-        labels = self._database_labels(database.name)
-        if size is not None and not last.never_measured:  # else bytes of a table would be nobody's
-            page.add(UNATTRIBUTED, [(labels, size - sum(table.size for table in last.tables.values()))])
+    def _emit_pass(self, page: Page, database: Database, last: TablePass) -> None:
         page.add(UNMEASURED, self._unmeasured(database, last))
         measured = (table.measured_at for table in last.tables.values())
-        page.add(OLDEST, [(labels, min(measured, default=last.finished_at))])
+        page.add(OLDEST, [(self._database_labels(database.name), min(measured, default=last.began_at))])
 
     def _unmeasured(self, database: Database, last: TablePass) -> Iterator[Sample]:
         for reason in _REASONS:
@@ -191,12 +191,6 @@ def _complain_about(listed: Sequence[Row], refused: Mapping[int, Reason]) -> Non
         raise PostgresError(f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}")
 
 
-def oldest_first(listed: Iterable[Row], former: Mapping[int, Table]) -> list[int]:
-    """Give the tables' oids so that, where time runs out in every pass, each has its turn."""
-    age = {oid: former[oid].measured_at if oid in former else 0.0 for oid, *_ in listed}
-    return sorted(age, key=age.__getitem__)
-
-
 def combine(
     former: Mapping[int, Table],
     listed: Iterable[Row],
@@ -211,8 +205,6 @@ def combine(
         if oid in measured:
             tables[oid] = Table(schema, name, live, dead, *measured[oid], measured_at=now)
         elif oid in refused and (last := former.get(oid)):
-            tables[oid] = Table(
-                schema, name, live, dead, last.heap, last.toast, last.indexes, last.measured_at
-            )
+            tables[oid] = replace(last, schema=schema, name=name, live=live, dead=dead)
     never_measured = sum(oid not in tables for oid in refused)
-    return TablePass(tables, Counter(refused.values()), never_measured, now)
+    return TablePass(tables, Counter(refused.values()), len(tables) + never_measured, now)

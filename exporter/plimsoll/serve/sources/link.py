@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.abc import PQGen
+from psycopg.types.string import TextLoader
 from psycopg.waiting import wait_async
 
 Row = tuple[Any, ...]
@@ -18,28 +19,45 @@ Row = tuple[Any, ...]
 class Link(psycopg.AsyncConnection[Row]):
     """An asynchronous connection that any await can leave at once.
 
-    It begins with `PGconn.connect_start`, `establish` makes it usable, and `leave` ends it at any stage.
+    It begins with `PGconn.connect_start`; `reach` and `establish` make it usable, and `leave` ends it at any
+    stage.
     """
 
+    _progress: int = pq.PollingStatus.WRITING
+
+    async def reach(self) -> None:
+        """Wait until the server's kernel has accepted the connection.
+
+        Raises:
+            psycopg.OperationalError: it was refused.
+        """
+        self._raise_if_bad()
+        # libpq takes a connection that is still being made for one that stands, and would block on it.
+        await _ready(self.pgconn.socket, write=True)
+        self._progress = self.pgconn.connect_poll()
+        self._raise_if_bad()
+
     async def establish(self) -> None:
-        """Drive libpq's connection state machine until the session stands."""
-        while self.pgconn.status != pq.ConnStatus.BAD:
-            match self.pgconn.connect_poll():
-                case pq.PollingStatus.OK:
-                    await self._prepare_session()
-                    return
-                case pq.PollingStatus.READING:
-                    await _ready(self.pgconn.socket, write=False)
-                case pq.PollingStatus.WRITING:
-                    await _ready(self.pgconn.socket, write=True)
-                case _:
-                    break
-        raise psycopg.OperationalError(self.pgconn.get_error_message())
+        """Log in, on a connection that was reached.
+
+        Raises:
+            psycopg.OperationalError: the server does not want us.
+        """
+        while self._progress != pq.PollingStatus.OK:
+            await _ready(self.pgconn.socket, write=self._progress == pq.PollingStatus.WRITING)
+            self._progress = self.pgconn.connect_poll()
+            self._raise_if_bad()
+        await self._prepare_session()
+
+    def _raise_if_bad(self) -> None:
+        if self.pgconn.status == pq.ConnStatus.BAD:
+            raise psycopg.OperationalError(self.pgconn.get_error_message())
 
     async def _prepare_session(self) -> None:
         self.pgconn.nonblocking = 1
         self.prepare_threshold = None
         await self.set_autocommit(True)
+        self.adapters.register_loader("text", _TolerantLoader)
 
     async def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Wait for an operation; when cancelled stop at once, where psycopg would wait for the server."""
@@ -56,6 +74,13 @@ class Link(psycopg.AsyncConnection[Row]):
                 await self.cancel_safe(timeout=1)
         self.pgconn.finish()
         return descriptor
+
+
+class _TolerantLoader(TextLoader):
+    """Shows bytes that are no UTF-8 instead of failing: names of databases are not converted to ours."""
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode("utf-8", "backslashreplace")
 
 
 async def _ready(descriptor: int, *, write: bool) -> None:

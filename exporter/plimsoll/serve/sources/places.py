@@ -6,13 +6,25 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
 
 Farewell = Callable[[], Awaitable[int | None]]
 """Ends a connection on our side; gives a socket that reports when the other side has ended too."""
 
 
+@dataclass(eq=False)
+class Place:
+    """What a connection occupies, from the attempt to make it until its backend has gone."""
+
+    long_work: bool
+    at_work: bool = False
+    """Whether a connection stands and is in use."""
+    farewells: list[Farewell] = field(default_factory=list)
+    """What to do when it is left."""
+
+
 class Places:
-    """At most `limit` connections to one server, whoever asks, also across reloads.
+    """At most `limit` connections to one host, whoever asks, also across reloads.
 
     A place is free again when the backend has gone, not when we stop caring: a server that hangs keeps
     at most `limit` of our connections, however often it is scraped. Long work leaves one place to the
@@ -21,29 +33,33 @@ class Places:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._taken = 0
-        self._taken_by_long_work = 0
+        self._taken: set[Place] = set()
         self._freed = asyncio.Event()
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
-    def held_by_work(self) -> int:
-        """Places in use, without those whose connection was given up while its backend lives on."""
-        return self._taken - len(self._leaving)
+    def all_at_work(self) -> bool:
+        """Whether healthy connections of ours occupy every place."""
+        return sum(place.at_work for place in self._taken) >= self.limit
+
+    def is_free(self, *, long_work: bool) -> bool:
+        """Whether there is a place at once."""
+        if long_work and sum(place.long_work for place in self._taken) >= max(1, self.limit - 1):
+            return False
+        return len(self._taken) < self.limit
 
     @contextlib.asynccontextmanager
-    async def take(self, *, long_work: bool) -> AsyncIterator[list[Farewell]]:
-        """Wait for a place and hold it. The farewells that are put into the list come before its end."""
-        while not self._is_free(long_work=long_work):
+    async def take(self, *, long_work: bool) -> AsyncIterator[Place]:
+        """Wait for a place and hold it; afterwards its farewells are said, and then it is free."""
+        while not self.is_free(long_work=long_work):
             self._freed.clear()
             await self._freed.wait()
-        self._taken += 1
-        self._taken_by_long_work += long_work
-        farewells: list[Farewell] = []
+        place = Place(long_work)
+        self._taken.add(place)
         try:
-            yield farewells
+            yield place
         finally:
-            task = asyncio.create_task(self._leave(farewells, long_work=long_work))
+            task = asyncio.create_task(self._leave(place))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -54,18 +70,13 @@ class Places:
         for task in list(self._leaving):
             task.cancel()
 
-    def _is_free(self, *, long_work: bool) -> bool:
-        if long_work and self._taken_by_long_work >= max(1, self.limit - 1):
-            return False
-        return self._taken < self.limit
-
-    async def _leave(self, farewells: list[Farewell], *, long_work: bool) -> None:
+    async def _leave(self, place: Place) -> None:
+        place.at_work = False
         try:
-            descriptors = [await farewell() for farewell in farewells]
+            descriptors = [await farewell() for farewell in place.farewells]
             await asyncio.gather(*(_closed_by_peer(open_) for open_ in descriptors if open_ is not None))
         finally:
-            self._taken -= 1
-            self._taken_by_long_work -= long_work
+            self._taken.discard(place)
             self._freed.set()
 
 

@@ -11,11 +11,11 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from plimsoll.serve.settings import ServerSettings
+from plimsoll.serve.settings import Host, ServerSettings
 from plimsoll.serve.sources import SourceError
 from plimsoll.serve.sources.addresses import addresses
 from plimsoll.serve.sources.link import Link, Row
-from plimsoll.serve.sources.places import Farewell, Places
+from plimsoll.serve.sources.places import Place, Places
 
 Reason = Literal["locked", "denied", "timeout", "failed"]
 """Why a statement was refused for what it touched."""
@@ -46,16 +46,16 @@ class StatementRefusedError(PostgresError):
 
 
 class PostgresServer:
-    """Reads from one server as its settings allow, within the places that it has for us."""
+    """Reads from one server as its settings allow, within the places that each of its hosts has for us."""
 
-    def __init__(self, settings: ServerSettings, places: Places) -> None:
+    def __init__(self, settings: ServerSettings, places: Mapping[Host, Places] | None = None) -> None:
         self._settings = settings
-        self._places = places
+        self._places = places or {host: Places(settings.max_connections) for host in settings.hosts}
 
     @property
     def is_crowded(self) -> bool:
         """Whether our own healthy work holds every place, so that nobody could ask how the server is."""
-        return self._places.held_by_work >= self._places.limit
+        return all(self._places[host].all_at_work for host in self._settings.hosts)
 
     @contextlib.asynccontextmanager
     async def connect(
@@ -64,42 +64,64 @@ class PostgresServer:
         """Connect to `datname`, or to the database of the DSN, as soon as there is a place.
 
         Raises:
-            PostgresError: it was not possible within connect_timeout.
+            PostgresError: no host could be connected to within connect_timeout.
         """
-        async with self._places.take(long_work=long_work) as farewells:
-            parameters = {**_DEFAULTS, **self._settings.parameters}
-            if datname is not None:
-                parameters["dbname"] = datname
-            try:
-                async with asyncio.timeout(self._settings.connect_timeout):
-                    link = await self._open(parameters, farewells)
-            except TimeoutError:
-                raise PostgresError(f"no connection within {self._settings.connect_timeout:g} s") from None
-            except (OSError, psycopg.Error) as error:
-                raise PostgresError(self._clean(error)) from None
+        async with contextlib.AsyncExitStack() as held:
+            link = await self._connect(held, datname, long_work=long_work)
             yield Connection(link, self._settings, self._clean)
 
-    async def _open(self, parameters: Mapping[str, str], farewells: list[Farewell]) -> Link:
-        """Try each address of each host in turn, as libpq does."""
-        failures = []
-        candidates = await addresses(parameters)
+    async def _connect(
+        self, held: contextlib.AsyncExitStack, datname: str | None, *, long_work: bool
+    ) -> Link:
+        """Try each host in turn, but wait for a place at the last one only."""
+        complaints = []
+        for host in self._settings.hosts:
+            places = self._places[host]
+            if host != self._settings.hosts[-1] and not places.is_free(long_work=long_work):
+                complaints.append(f"{host.name} has no connection left for us")
+                continue
+            async with contextlib.AsyncExitStack() as attempt:
+                place = await attempt.enter_async_context(places.take(long_work=long_work))
+                try:
+                    async with asyncio.timeout(self._settings.connect_timeout):
+                        link = await self._open(host, datname, place)
+                except TimeoutError:
+                    complaints.append(f"no connection within {self._settings.connect_timeout:g} s")
+                except (OSError, psycopg.Error) as error:
+                    complaints.append(self._clean(error))
+                else:
+                    place.at_work = True
+                    held.push_async_exit(attempt.pop_all())
+                    return link
+        raise PostgresError("; ".join(complaints))
+
+    async def _open(self, host: Host, datname: str | None, place: Place) -> Link:
+        """Log in at the first address that can be reached, and at no other: a place is one connection."""
+        database = {} if datname is None else {"dbname": datname}
+        candidates = await addresses(host)
+        failure: Exception = OSError(f"the host name {host.name} has no address")
         for address in candidates:
-            link = Link(pq.PGconn.connect_start(make_conninfo(**{**parameters, **address}).encode()))
-            farewells.append(link.leave)
+            parameters = {**_DEFAULTS, **self._settings.parameters, **database, **address}
+            link = Link(pq.PGconn.connect_start(make_conninfo(**parameters).encode()))
+            place.farewells.append(link.leave)
             try:
                 async with asyncio.timeout(self._settings.connect_timeout / len(candidates)):
-                    await link.establish()
+                    await link.reach()
             except (TimeoutError, psycopg.Error) as error:
-                failures.append(error)
+                failure = error
             else:
+                await link.establish()
                 return link
-        raise failures[-1]
+        raise failure
 
     def _clean(self, error: BaseException) -> str:
-        """Give an error's message on one line, without the password."""
+        """Give an error's message on one line, without the password, unless that is no secret anyway."""
         message = " ".join(str(error).split()) or type(error).__name__
-        password = self._settings.parameters.get("password")
-        return message.replace(password, "***") if password else message
+        parameters = dict(self._settings.parameters)
+        password = parameters.pop("password", None)
+        return (
+            message.replace(password, "***") if password and password not in parameters.values() else message
+        )
 
 
 class Connection:
@@ -111,6 +133,8 @@ class Connection:
         self._bound = settings.statement_timeout + _GRACE
         self._begin = (
             "BEGIN READ ONLY;"
+            # A database's owner may have put functions of his own before PostgreSQL's, to run as us.
+            "SET LOCAL search_path = pg_catalog;"
             f"SET LOCAL statement_timeout = {_milliseconds(settings.statement_timeout)};"
             f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout)};"
         )
