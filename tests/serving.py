@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 STARTED = "listening"
+GRACE = 2.0
+"""Seconds that a busy test machine may add; an exporter that hangs would add many more."""
 
 
 class Samples:
@@ -57,24 +60,19 @@ class Serving:
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def scrape(self, timeout: float = 10.5) -> Samples:
-        """Scrape as a Prometheus would that waits `timeout` seconds."""
-        return Samples(self.fetch("/metrics", timeout=timeout)[1])
+        """Scrape as a Prometheus would that waits `timeout` seconds: the answer is 200, and in time."""
+        started = time.monotonic()
+        status, body = self.fetch("/metrics", timeout=timeout)
+        assert time.monotonic() - started < timeout + GRACE
+        assert status == 200
+        return Samples(body)
 
-    def fetch(
-        self,
-        path: str,
-        *,
-        method: str = "GET",
-        timeout: float = 10.5,
-        headers: Mapping[str, str] | None = None,
-    ) -> tuple[int, str]:
+    def fetch(self, path: str, *, method: str = "GET", timeout: float = 10.5) -> tuple[int, str]:
         """Ask for a page; gives status and body, of errors too."""
         announced = {"X-Prometheus-Scrape-Timeout-Seconds": str(timeout)}
-        request = urllib.request.Request(
-            self.url + path, method=method, headers={**announced, **(headers or {})}
-        )
+        request = urllib.request.Request(self.url + path, method=method, headers=announced)
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as response:
+            with urllib.request.urlopen(request, timeout=timeout + 10) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:

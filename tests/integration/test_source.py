@@ -90,7 +90,7 @@ async def test_an_abandoned_statement_is_cancelled(database: Database) -> None:
     reading.cancel()
     started = time.monotonic()
     await asyncio.wait({reading})
-    assert time.monotonic() - started < 1, "we do not wait for the server"
+    assert time.monotonic() - started < 4, "we do not wait for the server"
     await asyncio.to_thread(eventually, lambda: sessions(database) == 0, 10)
 
 
