@@ -51,10 +51,12 @@ class Database:
     def config(self, *, port: int | None = None, **server: Any) -> dict[str, Any]:
         """Return an exporter's configuration with this one server, named `main`, and `server`'s own keys.
 
-        `port` is that of a proxy before the server.
+        Everything is measured at every scrape, unless they say otherwise. `port` is that of a proxy before
+        the server.
         """
         dsn = self.dsn("postgres").replace(f":{self.server.port}/", f":{port or self.server.port}/")
-        return {"postgres": {"servers": [{"name": "main", "dsn": dsn, **server}]}}
+        intervals = {part: {"interval": "0", **server.pop(part, {})} for part in ("databases", "tables")}
+        return {"postgres": {"servers": [{"name": "main", "dsn": dsn, **intervals, **server}]}}
 
     def wait_until(self, query: str, timeout: float = 15, dbname: str | None = None) -> None:
         """Wait until a query's first value is true."""

@@ -85,7 +85,7 @@ def test_a_hanging_host_does_not_hide_the_next_one(limited: Database, tmp_path: 
     with accepting_nothing() as (port, accepted):
         hosts = {"host": "127.0.0.1,127.0.0.1", "port": f"{port},{limited.server.port}"}
         dsn = psycopg.conninfo.make_conninfo(limited.dsn("postgres"), **hosts)
-        config = limited.config(dsn=dsn, connect_timeout="300ms", tables={"interval": "0"})
+        config = limited.config(dsn=dsn, connect_timeout="300ms")
         with serving(config, tmp_path) as exporter:
             assert [exporter.scrape().get("pg_up") for _ in range(4)] == [1, 1, 1, 1]
             assert len(accepted) == 2
@@ -129,7 +129,7 @@ def test_the_good_server_beside_a_mute_one_is_complete(limited: Database, tmp_pa
 
 
 def test_an_answer_that_stops_half_way(limited: Database, proxy: Proxy, tmp_path: Path) -> None:
-    config = limited.config(port=proxy.port, statement_timeout="300ms", tables={"interval": "0"})
+    config = limited.config(port=proxy.port, statement_timeout="300ms")
     with serving(config, tmp_path) as exporter:
         before = exporter.scrape()
         proxy.hold(after_bytes=700)  # beyond the log-in, within a result
@@ -146,7 +146,7 @@ def test_an_answer_that_stops_half_way(limited: Database, proxy: Proxy, tmp_path
 def test_a_connection_cut_at_any_point(
     limited: Database, proxy: Proxy, tmp_path: Path, after_bytes: int
 ) -> None:
-    with serving(limited.config(port=proxy.port, tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(limited.config(port=proxy.port), tmp_path) as exporter:
         before = exporter.scrape()
         proxy.hold(after_bytes)
         with ThreadPoolExecutor() as pool:
@@ -166,7 +166,7 @@ def test_a_server_frozen_in_the_middle_of_a_collection(own_postgres: OwnPostgres
         session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
     quick = {"connect_timeout": "300ms", "statement_timeout": "300ms"}
     with proxy_to(server.port) as proxy:
-        config = database.config(port=proxy.port, tables={"interval": "0"}, **quick)
+        config = database.config(port=proxy.port, **quick)
         with serving(config, tmp_path) as exporter, ThreadPoolExecutor() as pool:
             assert succeeded(exporter)
             before = exporter.scrape().tables()
@@ -203,7 +203,7 @@ def test_a_server_killed_and_started_again(own_postgres: OwnPostgres, tmp_path: 
     database = Database(server, "postgres")
     with database.connect() as session:
         session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
-    with serving(database.config(tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(database.config(), tmp_path) as exporter:
         before = exporter.scrape()
         server.kill()
         page = exporter.scrape()
@@ -217,7 +217,7 @@ def test_a_server_killed_and_started_again(own_postgres: OwnPostgres, tmp_path: 
 def test_a_server_out_of_connections(own_postgres: OwnPostgres, tmp_path: Path) -> None:
     server = own_postgres(max_connections="10")
     database = Database(server, "postgres")
-    with serving(database.config(tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(database.config(), tmp_path) as exporter:
         assert succeeded(exporter)
         with ExitStack() as crowd:
             fill(database, crowd)
@@ -273,9 +273,7 @@ def test_many_databases_share_the_two_connections(limited: Database, tmp_path: P
         for name in names:
             session.execute(f"CREATE DATABASE {name} TEMPLATE template0")
     try:
-        config = limited.config(
-            tables={"interval": "0"}, databases={"interval": "0", "include": [f"{limited.name}.*"]}
-        )
+        config = limited.config(databases={"include": [f"{limited.name}.*"]})
         with serving(config, tmp_path) as exporter:
             for _ in range(5):
                 assert succeeded(exporter), exporter.messages("failed")
@@ -300,7 +298,7 @@ def test_a_table_dropped_between_listing_and_measuring(
     thread = threading.Thread(target=churn)
     thread.start()
     try:
-        with serving(limited.config(tables={"interval": "0"}), tmp_path) as exporter:
+        with serving(limited.config(), tmp_path) as exporter:
             pages = [exporter.scrape() for _ in range(100)]
     finally:
         done.set()
@@ -317,7 +315,7 @@ def test_fifty_scrapes_at_once_are_one_collection(own_postgres: OwnPostgres, tmp
     with database.connect() as session:
         session.execute("CREATE TABLE t (a int)")
     with proxy_to(server.port) as proxy:
-        config = database.config(port=proxy.port, tables={"interval": "0"}, databases={"interval": "0"})
+        config = database.config(port=proxy.port)
         with serving(config, tmp_path) as exporter:
             proxy.hold()
             with ThreadPoolExecutor(50) as pool:

@@ -87,7 +87,7 @@ def grow_others(database: Database) -> None:
 def test_a_locked_table_is_repeated_and_the_others_measured(
     tables: Database, tmp_path: Path, relation: str
 ) -> None:
-    with serving(tables.config(tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(tables.config(), tmp_path) as exporter:
         before = exporter.scrape()
         grow_others(tables)
         with locked(tables, relation), watching_for_waits(tables) as waits:
@@ -109,7 +109,7 @@ def test_a_locked_table_is_repeated_and_the_others_measured(
 
 
 def test_a_table_locked_from_the_start_is_absent_and_counted(tables: Database, tmp_path: Path) -> None:
-    with serving(tables.config(tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(tables.config(), tmp_path) as exporter:
         with locked(tables, "table"):
             page = exporter.scrape()
             assert len(page.tables()) == OTHERS
@@ -123,7 +123,7 @@ def test_a_table_locked_from_the_start_is_absent_and_counted(tables: Database, t
 
 def test_a_lock_waited_for_is_as_bad_as_one_held(tables: Database, tmp_path: Path) -> None:
     """A reader holds up an ALTER TABLE, and every later reader queues behind that one."""
-    with serving(tables.config(tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(tables.config(), tmp_path) as exporter:
         exporter.scrape()
         with tables.connect(autocommit=False) as reader, tables.connect(autocommit=False) as waiter:
             reader.execute("SELECT count(*) FROM victim")
@@ -148,7 +148,7 @@ def test_a_lock_in_another_database_does_not_matter(tables: Database, tmp_path: 
         session.execute(f"CREATE DATABASE {copy} TEMPLATE {tables.name}")
         try:
             with (
-                serving(tables.config(tables={"interval": "0"}), tmp_path) as exporter,
+                serving(tables.config(), tmp_path) as exporter,
                 locked(tables, "table"),
             ):
                 page = exporter.scrape()

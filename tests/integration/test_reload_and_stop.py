@@ -75,14 +75,14 @@ def test_reload_in_the_middle_of_a_collection(
     """The new configuration goes on from what is known, and waits for the old one's connections."""
     assert limited is database
     file = tmp_path / "plimsoll.yml"
-    with serving(database.config(port=proxy.port, tables={"interval": "0"}), tmp_path) as exporter:
+    with serving(database.config(port=proxy.port), tmp_path) as exporter:
         before = exporter.scrape()
         for labels in ({"team": "a"}, {"team": "b"}, {"team": "c"}):
             proxy.hold(after_bytes=700)
             with ThreadPoolExecutor() as pool:
                 scrape = pool.submit(exporter.scrape, timeout=5)
                 assert proxy.holding.wait(10)
-                config = database.config(port=proxy.port, tables={"interval": "0"}, labels=labels)
+                config = database.config(port=proxy.port, labels=labels)
                 file.write_text(yaml.safe_dump(config))
                 assert exporter.fetch("/-/reload", method="POST") == (200, "Reloaded\n")
                 proxy.release()
@@ -100,7 +100,7 @@ def test_an_unchanged_server_is_not_measured_again(database: Database, tmp_path:
 
 
 def test_an_interval_is_kept(database: Database, tmp_path: Path) -> None:
-    config = database.config(tables={"interval": "1h"}, databases={"interval": "0"})
+    config = database.config(tables={"interval": "1h"})
     with database.connect() as session, serving(config, tmp_path) as exporter:
         session.execute("CREATE TABLE early (a int)")
         assert "early" in exporter.scrape().tables(datname=database.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -38,7 +37,6 @@ FUNCTIONS = {
     "pg_stat_user_tables_index_size_bytes": "pg_indexes_size(c.oid)",
     "pg_stat_user_tables_toast_size_bytes": "coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0)",
 }
-EVERY_TIME: dict[str, Any] = {"tables": {"interval": "0"}, "databases": {"interval": "0"}}
 TABLES = {"plain", "toasted", "fixed", "unlogged", "parted_2025", "parted_2026", "materialised"}
 
 
@@ -93,7 +91,7 @@ def test_tuples_come_from_the_statistics(database: Database, tmp_path: Path) -> 
 def test_what_belongs_to_no_table_is_told(database: Database, tmp_path: Path) -> None:
     """Catalogues, sequences, and a large object that no table knows of."""
     rest = "pg_unattributed_size_bytes"
-    with database.connect() as session, serving(database.config(**EVERY_TIME), tmp_path) as exporter:
+    with database.connect() as session, serving(database.config(), tmp_path) as exporter:
         session.execute(WORLD)
         before = exporter.scrape().get(rest, datname=database.name)
         session.execute("SELECT lo_from_bytea(0, decode(repeat('00', 1000000), 'hex'))")
@@ -183,7 +181,7 @@ def test_declared_labels_stand_on_every_series_of_the_server(database: Database,
 def test_a_dropped_table_disappears_and_never_reads_zero(database: Database, tmp_path: Path) -> None:
     with (
         database.connect() as session,
-        serving(database.config(tables={"interval": "0"}), tmp_path) as exporter,
+        serving(database.config(), tmp_path) as exporter,
     ):
         session.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) a")
         for round_ in range(15):
