@@ -286,14 +286,16 @@ def test_many_databases_share_the_two_connections(limited: Database, tmp_path: P
 def test_a_table_dropped_between_listing_and_measuring(
     limited: Database, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """Tables come and go as fast as they can while sizes are read: none is ever shown with 0 bytes."""
+    """A table comes and goes at any moment while sizes are read, and is never shown with 0 bytes."""
     done = threading.Event()
 
     def churn() -> None:
         with limited.connect() as session:
             while not done.is_set():
                 session.execute("CREATE TABLE brief AS SELECT generate_series(1, 1000) a")
+                session.execute("SELECT pg_sleep(0.03 * random())")
                 session.execute("DROP TABLE brief")
+                session.execute("SELECT pg_sleep(0.03 * random())")
 
     thread = threading.Thread(target=churn)
     thread.start()
