@@ -283,9 +283,7 @@ def test_many_databases_share_the_two_connections(limited: Database, tmp_path: P
                 session.execute(f"DROP DATABASE {name}")
 
 
-def test_a_table_dropped_between_listing_and_measuring(
-    limited: Database, proxy: Proxy, tmp_path: Path
-) -> None:
+def test_a_table_dropped_between_listing_and_measuring(limited: Database, tmp_path: Path) -> None:
     """A table comes and goes at any moment while sizes are read, and is never shown with 0 bytes."""
     done = threading.Event()
 
