@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,6 +17,7 @@ from psycopg import sql
 
 from plimsoll.demo.postgres import PostgresServer
 from plimsoll.demo.processes import workspace
+from support import missing
 
 PASSWORD = "of the role plimsoll: /@%'"  # what would break a DSN that is not encoded
 MAJORS = sorted(int(major) for major in os.environ.get("PLIMSOLL_TEST_POSTGRES", "13 18").split())
@@ -24,13 +25,6 @@ TOOLS = Path(__file__).parents[1] / ".tools"
 
 Starter = Callable[[int], PostgresServer]
 OwnPostgres = Callable[..., PostgresServer]
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip the test on a laptop; in CI, where nothing may be missing, fail it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -13,12 +14,16 @@ PATH = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
 """Where programs are looked for: what `make setup` fetched is found without make, too."""
 
 
+def missing(reason: str) -> NoReturn:
+    """Skip the test on a laptop; in CI, where nothing may be missing, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def require_program(name: str, *other_names: str) -> str:
     """Give the path of a program. One that is missing skips the test on a laptop and fails it in CI."""
     for candidate in (name, *other_names):
         if path := shutil.which(candidate, path=PATH):
             return path
-    reason = f"{name} is not on PATH: `make setup` gets it"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    missing(f"{name} is not on PATH: `make setup` gets it")

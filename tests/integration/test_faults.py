@@ -22,14 +22,6 @@ from serving import Serving, serving
 from waiting import eventually
 
 
-@pytest.fixture
-def proxy(limited: Database) -> Iterator[Proxy]:
-    with limited.connect() as session:
-        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
-    with proxy_to(limited.server.port) as running:
-        yield running
-
-
 def succeeded(exporter: Serving) -> bool:
     return set(exporter.scrape().all("plimsoll_collector_success").values()) == {1}
 

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,17 +14,9 @@ import pytest
 import yaml
 
 from fix_postgres import Database
-from proxy import Proxy, proxy_to
+from proxy import Proxy
 from serving import Serving, serving
 from waiting import eventually
-
-
-@pytest.fixture
-def proxy(database: Database) -> Iterator[Proxy]:
-    with database.connect() as session:
-        session.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) a")
-    with proxy_to(database.server.port) as running:
-        yield running
 
 
 def reload_by_signal(exporter: Serving) -> None:
@@ -69,11 +60,8 @@ def test_a_refused_reload_answers_with_the_reason(database: Database, tmp_path: 
         assert f"{tmp_path}/plimsoll.yml:1: nonsense: unknown key; allowed: postgres\n" in body
 
 
-def test_reload_in_the_middle_of_a_collection(
-    database: Database, limited: Database, proxy: Proxy, tmp_path: Path
-) -> None:
+def test_reload_in_the_middle_of_a_collection(database: Database, proxy: Proxy, tmp_path: Path) -> None:
     """The new configuration goes on from what is known, and waits for the old one's connections."""
-    assert limited is database
     file = tmp_path / "plimsoll.yml"
     with serving(database.config(port=proxy.port), tmp_path) as exporter:
         before = exporter.scrape()
