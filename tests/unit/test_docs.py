@@ -86,6 +86,13 @@ def test_the_changelog_names_every_alert(alert: str) -> None:
     assert alert in CHANGELOG
 
 
+def test_the_changelog_names_every_recorded_series() -> None:
+    files = (yaml.safe_load((ROOT / f"rules/{name}.yml").read_text()) for name in ("recording", "alerts"))
+    rules = [rule for file in files for group in file["groups"] for rule in group["rules"]]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    assert {name for name in recorded if f"`{name}`" not in CHANGELOG} == set()
+
+
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_every_link_leads_somewhere(link: str) -> None:
     assert (ROOT / link).exists()
