@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export DSN
 
-.PHONY: help setup run test test-matrix lint clean
+.PHONY: help setup run test test-matrix bench lint clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand --tabs=14
@@ -24,6 +24,10 @@ test: lint  ## linters, then the suite on the oldest and the newest PostgreSQL
 test-matrix:  ## the suite on PostgreSQL 13, 14, 15, 16, 17 and 18
 	@.ci/setup matrix
 	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 2 $(ARGS)
+
+bench:  ## what a scrape costs, beside a peer in the same run; prints a table
+	@.ci/setup test
+	@PYTHONPATH=tests exec .venv/bin/python tests/bench/bench_containers.py
 
 lint:  ## ruff and mypy
 	@.ci/setup test
