@@ -1,37 +1,45 @@
 """Good configuration files have the values that they say; bad ones get exactly their message.
 
 Every `tests/fixtures/config/bad/NAME.yml` stands beside a `NAME.txt` with the lines that it gets, in
-which `{file}` is the file's path and `{directory}` the directory's. A new mistake needs those two files
-and nothing here. `PLIMSOLL_UPDATE_GOLDEN=1 pytest tests/unit/test_config.py` writes the .txt files
-anew: read the difference before you commit it.
+which `{file}` is the file's path, `{directory}` the directory's, and `{openssl}` the words of OpenSSL,
+which differ from release to release. A new mistake needs those two files and nothing here.
+`PLIMSOLL_UPDATE_GOLDEN=1 pytest tests/unit/test_config.py` writes the .txt files anew: read the
+difference before you commit it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
 
-from plimsoll.config import ConfigError, Document, Section
-from plimsoll.serve.command import load_settings
-from plimsoll.serve.settings import Host, PostgresSettings, from_environment
+from plimsoll.config import ConfigError, Document, Section, engines
+from plimsoll.serve.settings import load_settings
+from plimsoll.serve.settings.containers import EngineSettings, TlsSettings
+from plimsoll.serve.settings.postgres import Host, PostgresSettings
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
 GOOD = sorted((FIXTURES / "good").glob("*.yml"))
 BAD = sorted((FIXTURES / "bad").glob("*.yml"))
+CERTIFICATES = FIXTURES / "certificates"
+OPENSSL = re.compile(r"\[[^\]]+\] [^\n]* \(_ssl\.c:[0-9]+\)")
 PASSWORD = "hunter2"
 SERVER = "postgres:\n  servers:\n    - name: main\n      dsn: host=db\n"
+ENGINE = "containers:\n  - name: local\n"
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith(("PG", "DATA_SOURCE_NAME", "PLIMSOLL_TEST_")):
+        if name.startswith(("PG", "DATA_SOURCE_NAME", "DOCKER_", "PLIMSOLL_TEST_")):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(engines, "SOCKETS", ())  # whatever runs here
     monkeypatch.setenv("PLIMSOLL_TEST_PASSWORD", PASSWORD)
     monkeypatch.setenv("PLIMSOLL_TEST_CONNECTIONS", "7")
+    monkeypatch.setenv("PLIMSOLL_TEST_HOST", "docker")
 
 
 def refusal(path: Path) -> ConfigError:
@@ -50,6 +58,7 @@ def write(directory: Path, text: str) -> Path:
 def test_a_bad_file_gets_its_message(path: Path) -> None:
     error = refusal(path)
     got = f"{error}\n".replace(str(path), "{file}").replace(str(path.parent), "{directory}")
+    got = OPENSSL.sub("{openssl}", got)
 
     expected = path.with_suffix(".txt")
     if os.environ.get("PLIMSOLL_UPDATE_GOLDEN"):
@@ -67,7 +76,9 @@ def test_every_message_belongs_to_a_file() -> None:
 
 @pytest.mark.parametrize("path", GOOD, ids=lambda path: path.stem)
 def test_a_good_file_is_accepted(path: Path) -> None:
-    assert load_settings(path).servers
+    settings = load_settings(path)
+
+    assert settings.servers or settings.engines
 
 
 def test_a_minimal_file_has_the_defaults() -> None:
@@ -96,6 +107,58 @@ def test_a_full_file_has_its_values() -> None:
     assert main.max_age == 86400
     assert second.parameters == {"host": "db2", "user": "plimsoll", "password": PASSWORD}
     assert second.target_labels == {"server": "second", "since": "2024-01-01"}
+
+
+def test_a_minimal_engine_has_the_defaults() -> None:
+    settings = load_settings(FIXTURES / "good" / "engine_minimal.yml")
+
+    assert settings.servers == ()
+    (engine,) = settings.engines
+    assert engine.target_labels == {"engine": "local"}
+    assert (engine.docker_host, engine.tls) == ("unix:///var/run/docker.sock", None)
+    assert engine.wanted("anything")
+    assert engine.published_labels == {
+        "container_label_com_docker_compose_project": "com.docker.compose.project",
+        "container_label_com_docker_compose_service": "com.docker.compose.service",
+    }
+    assert engine.host_root == Path("/")
+    assert (engine.timeout, engine.keep_removed) == (5, 3600)
+
+
+def test_full_engines_have_their_values() -> None:
+    remote, podman, behind_proxy = load_settings(FIXTURES / "good" / "full.yml").engines
+
+    assert remote.target_labels == {"engine": "remote", "region": "eu ⚓"}
+    assert remote.docker_host == "tcp://docker:2376"
+    assert remote.tls is not None
+    assert remote.tls.ca_file.samefile(CERTIFICATES / "ca.pem")
+    assert remote.tls.context().check_hostname
+    assert remote.published_labels == {
+        "container_label_com_docker_compose_service": "com.docker.compose.service",
+        "container_label_org_example_tier": "org.example/tier",
+        "team": "org.example.team",
+    }
+    assert remote.host_root == Path("/host")
+    assert (remote.timeout, remote.keep_removed) == (2.5, 86400)
+    assert podman.docker_host == "unix:///run/podman/podman.sock"
+    assert (podman.published_labels, podman.keep_removed) == ({}, 0)
+    assert (behind_proxy.docker_host, behind_proxy.tls) == ("tcp://[::1]:2375", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("acme_web", True),
+        ("traefik", True),
+        ("acme_web_run_7f3a", False),  # excluded
+        ("traefik_2", False),  # patterns match whole names
+        ("my_acme_web", False),
+    ],
+)
+def test_patterns_choose_containers(name: str, wanted: bool) -> None:
+    remote, *_ = load_settings(FIXTURES / "good" / "full.yml").engines
+
+    assert remote.wanted(name) is wanted
 
 
 def test_aliases_stand_for_what_they_name() -> None:
@@ -216,16 +279,24 @@ class Secretive(Section):
     secret: str
 
 
+class Relayed(Section):
+    relay: Secretive
+
+
+class Measured(Section):
+    postgres: PostgresSettings
+
+
 @pytest.fixture
-def two_sections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Document:
+def two_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Document:
     monkeypatch.setattr("plimsoll.config.document.SECTIONS", ("postgres", "relay"))
     return Document.read(write(tmp_path, f"{SERVER}relay: {{secret: '${{PLIMSOLL_TEST_UNSET}}'}}\n"))
 
 
-def test_a_section_needs_only_its_own_secrets(two_sections: Document) -> None:
-    assert two_sections.section("postgres", PostgresSettings).servers
+def test_a_process_needs_the_secrets_of_its_own_sections_only(two_parts: Document) -> None:
+    assert two_parts.sections(Measured).postgres.servers
     with pytest.raises(ConfigError, match=r"relay\.secret: the environment variable PLIMSOLL_TEST_UNSET"):
-        two_sections.section("relay", Secretive)
+        two_parts.sections(Relayed)
 
 
 def left(name: str) -> Host:
@@ -265,25 +336,35 @@ def test_without_a_file_the_environment_names_the_server(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    (server,) = load_settings(None).servers
+    settings = load_settings(None)
 
+    (server,) = settings.servers
     assert server.name == "main"
     assert server.parameters == parameters
     assert server.hosts == hosts
+    assert settings.engines == ()
 
 
-@pytest.mark.parametrize("variables", [{}, {"DATA_SOURCE_NAME": "", "PGHOST": ""}, {"PGPASSWORD": PASSWORD}])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"DATA_SOURCE_NAME": "", "PGHOST": "", "DOCKER_HOST": ""},
+        {"PGPASSWORD": PASSWORD},
+        {"DOCKER_TLS_VERIFY": "1"},
+    ],
+)
 def test_without_a_file_and_an_environment_there_is_nothing_to_watch(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    assert from_environment() is None
     with pytest.raises(ConfigError) as refused:
         load_settings(None)
     assert str(refused.value) == (
-        "environment: nothing to watch: give --config.file, DATA_SOURCE_NAME or PGHOST"
+        "environment: nothing to watch: "
+        "give --config.file, DATA_SOURCE_NAME, PGHOST or DOCKER_HOST, or start Docker or Podman"
     )
 
 
@@ -294,3 +375,143 @@ def test_a_bad_data_source_name_is_refused(monkeypatch: pytest.MonkeyPatch, dsn:
     with pytest.raises(ConfigError, match=re.escape("DATA_SOURCE_NAME: is no connection string")) as refused:
         load_settings(None)
     assert PASSWORD not in str(refused.value)
+
+
+def listen_at(path: Path) -> str:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def usual_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Where sockets are looked for."""
+    places = [tmp_path / "docker.sock", tmp_path / "podman.sock"]
+    monkeypatch.setattr(engines, "SOCKETS", tuple(map(str, places)))
+    return places
+
+
+@pytest.mark.parametrize(
+    "host", ["unix:///run/user/1000/docker.sock", "tcp://docker:2375", "tcp://[::1]:2375"]
+)
+def test_docker_host_names_the_engine(
+    monkeypatch: pytest.MonkeyPatch, usual_places: list[Path], host: str
+) -> None:
+    listen_at(usual_places[0])
+    monkeypatch.setenv("DOCKER_HOST", host)
+
+    settings = load_settings(None)
+
+    assert settings.servers == ()
+    assert settings.engines == (EngineSettings(name="local", docker_host=host),)
+
+
+@pytest.mark.parametrize("present", [[0], [1], [0, 1]])
+def test_an_engine_is_found_at_the_usual_places(usual_places: list[Path], present: list[int]) -> None:
+    found = [listen_at(usual_places[index]) for index in present]
+
+    (engine,) = load_settings(None).engines
+
+    assert engine == EngineSettings(name="local", docker_host=f"unix://{found[0]}")
+
+
+def test_what_is_no_socket_is_no_engine(usual_places: list[Path]) -> None:
+    usual_places[0].touch()
+    usual_places[1].mkdir()
+
+    with pytest.raises(ConfigError, match="nothing to watch"):
+        load_settings(None)
+
+
+def test_what_cannot_be_looked_at_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    too_long = f"/{'docker' * 50}.sock"  # refused by the system, as a folder is that we may not enter
+    monkeypatch.setattr(engines, "SOCKETS", (too_long,))
+
+    with pytest.raises(ConfigError, match="nothing to watch"):
+        load_settings(None)
+
+
+def test_the_environment_names_a_server_and_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_SOURCE_NAME", "host=db")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://docker:2375")
+
+    settings = load_settings(None)
+
+    assert [server.name for server in settings.servers] == ["main"]
+    assert [engine.name for engine in settings.engines] == ["local"]
+
+
+def test_a_file_is_not_mixed_with_the_environment(
+    monkeypatch: pytest.MonkeyPatch, usual_places: list[Path], tmp_path: Path
+) -> None:
+    listen_at(usual_places[0])
+    monkeypatch.setenv("DATA_SOURCE_NAME", "host=db")
+
+    assert load_settings(write(tmp_path, SERVER)).engines == ()
+    assert load_settings(write(tmp_path, ENGINE)).servers == ()
+
+
+def test_certificates_are_where_docker_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    copies = {name: tmp_path / ".docker" / f"{name}.pem" for name in ("ca", "cert", "key")}
+    (tmp_path / ".docker").mkdir()
+    for name, copy in copies.items():
+        copy.write_bytes((CERTIFICATES / f"{name}.pem").read_bytes())
+    monkeypatch.setenv("DOCKER_HOST", "tcp://docker:2376")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings(None).engines[0].tls is None
+
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    at_home = load_settings(None).engines[0].tls
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(CERTIFICATES))
+    elsewhere = load_settings(None).engines[0].tls
+
+    assert at_home == TlsSettings(ca_file=copies["ca"], cert_file=copies["cert"], key_file=copies["key"])
+    assert elsewhere is not None
+    assert elsewhere.ca_file == CERTIFICATES / "ca.pem"
+
+
+@pytest.mark.parametrize("host", ["unix:///run/docker.sock", None])
+def test_a_socket_needs_no_certificates(
+    monkeypatch: pytest.MonkeyPatch, usual_places: list[Path], host: str | None
+) -> None:
+    listen_at(usual_places[0])
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", "/nowhere")
+    if host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+
+    assert load_settings(None).engines[0].tls is None
+
+
+def test_missing_certificates_are_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://docker:2376")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(tmp_path))
+
+    with pytest.raises(ConfigError, match=r"ca(_file|\.pem).*: No such file or directory") as refused:
+        load_settings(None)
+    assert "pydantic" not in str(refused.value)
+    assert len(str(refused.value).splitlines()) == len(refused.value.problems)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [f"ssh://u:{PASSWORD}@docker", f"tcp://:{PASSWORD}@docker:2375", f"tcp://u:{PASSWORD}℀@docker:2375"],
+)
+def test_a_bad_docker_host_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+
+    with pytest.raises(ConfigError, match=r"^DOCKER_HOST: is no engine's address: ") as refused:
+        load_settings(None)
+    assert PASSWORD not in str(refused.value)
+
+
+def test_everything_bad_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_SOURCE_NAME", "db")
+    monkeypatch.setenv("DOCKER_HOST", "docker")
+
+    with pytest.raises(ConfigError) as refused:
+        load_settings(None)
+    assert [problem.file for problem in refused.value.problems] == ["DATA_SOURCE_NAME", "DOCKER_HOST"]

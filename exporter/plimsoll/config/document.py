@@ -14,7 +14,7 @@ from plimsoll.config.problem import ConfigError, Place, Problem
 from plimsoll.config.reading import Source, read_yaml, refused
 from plimsoll.config.section import Section, explain
 
-SECTIONS = ("postgres",)
+SECTIONS = ("postgres", "containers")
 """The names that may stand at the top of the file."""
 
 SomeSection = TypeVar("SomeSection", bound=Section)
@@ -28,8 +28,8 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 class Document:
     """A configuration file whose sections have not been looked into yet.
 
-    A section's secrets and environment variables are resolved when `section` is called, so a process
-    needs those of its own sections only.
+    Secrets and environment variables are resolved when `sections` is called, so a process needs those of
+    its own sections only.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
@@ -43,7 +43,7 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> Document:
-        """Read `path`. Keys that are unknown or stand twice are told with the mistakes of a section.
+        """Read `path`. Keys that are unknown or stand twice are told with the mistakes of the sections.
 
         Raises:
             ConfigError: it cannot be read, or is no YAML mapping.
@@ -53,27 +53,24 @@ class Document:
             raise refused(path, source.lines[()], f"must be a mapping of sections; {_ALLOWED}")
         return cls(path, source)
 
-    def section(self, name: str, model: type[SomeSection]) -> SomeSection:
-        """Validate the section called `name`; one that the file lacks is taken as empty.
+    def sections(self, model: type[SomeSection]) -> SomeSection:
+        """Validate the sections that `model` has fields for; where the file lacks one, its default stands.
 
         Raises:
-            ConfigError: everything in it that is wrong, and what is wrong with the file as a whole.
+            ConfigError: everything in them that is wrong, and what is wrong with the file as a whole.
         """
         problems = list(self._problems)
-        data = self._with_environment(self._data.get(name, {}), (name,), problems)
+        own = {name: value for name, value in self._data.items() if name in model.model_fields}
+        data = self._with_environment(own, (), problems)
         try:
-            section = model.model_validate(data, context={"directory": self.path.parent})
+            sections = model.model_validate(data, context={"directory": self.path.parent})
         except ValidationError as error:
             told = {problem.place for problem in problems}
             found = (explain(details, model) for details in error.errors())
-            problems += [
-                self._problem((name, *place), message)
-                for place, message in found
-                if (name, *place) not in told
-            ]
+            problems += [self._problem(place, message) for place, message in found if place not in told]
         if problems:
             raise ConfigError(sorted(problems, key=lambda problem: problem.line))
-        return section
+        return sections
 
     def _problem(self, place: Place, message: str, line: int | None = None) -> Problem:
         return Problem(str(self.path), line or self._line(place), place, message)

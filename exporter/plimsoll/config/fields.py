@@ -87,19 +87,40 @@ def _contents(value: Any, info: ValidationInfo) -> str:
 
     The path is not shown: whoever takes `dsn_file` for `dsn` writes a password there.
     """
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"must be the path of a file, is {kind(None if value == '' else value)}")
-    directory = Path((info.context or {}).get("directory", "."))
     try:
-        text = (directory / value).read_text("utf-8").strip()
+        text = _located(value, info).read_text("utf-8").strip()
     except OSError as error:
-        start = "" if Path(value).is_absolute() else f" (the path is relative to {directory.absolute()})"
-        raise ValueError(f"the file cannot be read: {error.strerror}{start}") from None
+        raise _unreadable(value, info, error) from None
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text") from None
     if not text:
         raise ValueError("the file is empty")
     return text
+
+
+def _file(value: Any, info: ValidationInfo) -> Path:
+    """Make a path, which is relative to the configuration file, that of a file which can be read."""
+    path = _located(value, info)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise _unreadable(value, info, error) from None
+    return path
+
+
+def _located(value: Any, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path) or not value:
+        raise ValueError(f"must be the path of a file, is {kind(None if value == '' else value)}")
+    return _directory(info) / value
+
+
+def _directory(info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("directory", "."))
+
+
+def _unreadable(value: str | Path, info: ValidationInfo, error: OSError) -> ValueError:
+    start = "" if Path(value).is_absolute() else f" (the path is relative to {_directory(info).absolute()})"
+    return ValueError(f"the file cannot be read: {error.strerror}{start}")
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
@@ -122,3 +143,6 @@ Name = Annotated[str, AfterValidator(_filled)]
 
 SecretFile = Annotated[SecretStr, BeforeValidator(_contents)]
 """The secret in a file, written as the file's path."""
+
+FilePath = Annotated[Path, BeforeValidator(_file)]
+"""The path of a file that can be read, relative to the configuration file."""

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
-from plimsoll.config import PlacedError, Section
-from plimsoll.config.fields import Duration, LabelName, Name, Pattern, SecretFile, Timeout, WholeNumber
-
-RESERVED_LABELS = frozenset(
-    {
-        *("server", "datname", "schemaname", "relname", "reason", "collector", "target"),
-        *("alertname", "alertstate", "severity", "category", "override"),
-        *("job", "instance", "pod", "container", "endpoint", "service", "namespace", "node"),
-    }
-)
-"""Labels that the exporter, an alert or service discovery sets; the last are aggregated away by the rules."""
+from plimsoll.config import Section
+from plimsoll.config.fields import Duration, Name, SecretFile, Timeout, WholeNumber
+from plimsoll.serve.settings.shared import OwnLabel, Selection, named_differently
 
 _ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
@@ -40,15 +31,8 @@ def _connection_string(dsn: SecretStr) -> SecretStr:
     return dsn
 
 
-def _not_reserved(name: str) -> str:
-    if name in RESERVED_LABELS:
-        raise ValueError("is set by the exporter, by an alert or by service discovery; choose another name")
-    return name
-
-
 Dsn = Annotated[SecretStr, AfterValidator(_connection_string)]
 DsnFile = Annotated[SecretFile, AfterValidator(_connection_string)]
-OwnLabel = Annotated[LabelName, AfterValidator(_not_reserved)]
 
 
 class Host(NamedTuple):
@@ -60,18 +44,10 @@ class Host(NamedTuple):
     """Whether the name says too little for us to connect to: libpq finds the server by other means."""
 
 
-class DatabaseSettings(Section):
+class DatabaseSettings(Selection):
     """Which databases are watched, and how often their sizes are asked for."""
 
-    include: tuple[Pattern, ...] = Field(default=(".*",), validate_default=True)
-    exclude: tuple[Pattern, ...] = ()
     interval: Duration = 60.0
-
-    def wanted(self, datname: str) -> bool:
-        """Say whether a database is included and not excluded; patterns match whole names."""
-        return any(pattern.fullmatch(datname) for pattern in self.include) and not any(
-            pattern.fullmatch(datname) for pattern in self.exclude
-        )
 
 
 class TableSettings(Section):
@@ -144,26 +120,21 @@ class ServerSettings(Section):
         return {"server": self.name, **self.labels}
 
 
-def _named_differently(servers: Sequence[ServerSettings]) -> Sequence[ServerSettings]:
-    if not servers:
-        raise ValueError("must have at least one entry")
-    first: dict[str, int] = {}
-    for index, server in enumerate(servers):
-        if first.setdefault(server.name, index) != index:
-            raise PlacedError(f"is the name of servers[{first[server.name]}] already", index, "name")
-    return servers
-
-
 class PostgresSettings(Section):
     """All servers that are watched."""
 
-    servers: Annotated[tuple[ServerSettings, ...], AfterValidator(_named_differently)]
+    servers: Annotated[
+        tuple[ServerSettings, ...], AfterValidator(partial(named_differently, listed="servers"))
+    ]
 
 
-def from_environment() -> PostgresSettings | None:
-    """Give the one server that DATA_SOURCE_NAME or libpq's PG* variables name, or None."""
+def from_environment() -> ServerSettings | None:
+    """Give the server that DATA_SOURCE_NAME or libpq's PG* variables name, or None.
+
+    Raises:
+        ValueError: DATA_SOURCE_NAME is no connection string.
+    """
     dsn = os.environ.get("DATA_SOURCE_NAME", "")
     if not dsn and not any(os.environ.get(name) for name in _ENVIRONMENT):
         return None
-    source = _connection_string(SecretStr(dsn or "postgresql://"))
-    return PostgresSettings(servers=(ServerSettings(name="main", dsn=source),))
+    return ServerSettings(name="main", dsn=_connection_string(SecretStr(dsn or "postgresql://")))
