@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from plimsoll.serve.settings import Host
+from plimsoll.serve.settings.postgres import Host
 
 
 async def addresses(host: Host) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from plimsoll.serve.settings import Host, ServerSettings
+from plimsoll.serve.settings.postgres import Host, ServerSettings
 from plimsoll.serve.sources import SourceError
 from plimsoll.serve.sources.addresses import addresses
 from plimsoll.serve.sources.link import Link, Row

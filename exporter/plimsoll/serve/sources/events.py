@@ -1,0 +1,159 @@
+"""Following an engine's events in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import structlog
+
+from plimsoll.serve.sources.answers import Event, event
+from plimsoll.serve.sources.docker import Engine, EngineError, RefusedError
+
+_log = structlog.get_logger(__name__)
+
+_FILTERS = {
+    "type": ["container"],
+    "event": [
+        *("create", "start", "die", "stop", "oom", "destroy"),
+        *("rename", "update", "pause", "unpause", "health_status"),
+    ],
+}
+"""What we need to know; the commands that health checks run would be most of the stream."""
+_PATIENCE = 1.0
+"""Seconds that a collection waits for the stream to open."""
+_SILENCE = 300.0
+"""Seconds without an event after which the stream is taken up anew: what is between may have forgotten it."""
+_RETRY = 60.0
+"""Seconds until a stream that was refused is asked for again."""
+
+
+class EventStream:
+    """Follows the events of an engine, from the first call of `follow` until `stop`.
+
+    Args:
+        engine: whose events.
+        hear: gets each event.
+        exchanged: is called when another daemon answers than before, with the moment when that was lost, in
+            seconds since the epoch.
+        former: the stream that this one takes over from.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        hear: Callable[[Event], None],
+        exchanged: Callable[[float], None],
+        former: EventStream | None = None,
+    ) -> None:
+        self._engine = engine
+        self._hear = hear
+        self._exchanged = exchanged
+        self._task: asyncio.Task[None] | None = None
+        self._opened = asyncio.Event()
+        self._whole = False
+        self._refused_at: float | None = None
+        self.last: Event | None = former.last if former else None
+        """The last event that was told, by the daemon that answers."""
+        self.since: int | None = former.since if former else None
+        """Since when that daemon has been listened to, in nanoseconds since the epoch."""
+        self._lost_at = time.time() if former else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether events are being told."""
+        return self._opened.is_set()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the engine, or a proxy before it, does not let us listen."""
+        return self._refused_at is not None
+
+    async def follow(self) -> bool:
+        """See to it that the stream stands; say whether nothing was missed since the last call."""
+        if self._task is None or self._task.done():
+            if self._refused_at is not None and time.monotonic() - self._refused_at < _RETRY:
+                return False
+            self._task = asyncio.create_task(self._listen())
+            opened = asyncio.create_task(self._opened.wait())
+            try:
+                await asyncio.wait(
+                    {self._task, opened}, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+                )
+            finally:
+                opened.cancel()
+        if self.is_open:
+            self._refused_at = None
+        whole, self._whole = self._whole and self.is_open, self.is_open
+        return whole
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _listen(self) -> None:
+        query = {"filters": json.dumps({"type": ["container"]} if self._engine.is_podman else _FILTERS)}
+        try:
+            await self._take_up(query)
+            told = self._engine.lines("/events", self._opened, _SILENCE, **query)
+            async with aclosing(told) as lines:
+                async for line in lines:
+                    if line.strip():
+                        self.last = event(_parsed(line))
+                        self._hear(self.last)
+        except EngineError as error:
+            if isinstance(error, RefusedError) and error.is_policy:
+                if self._refused_at is None:
+                    _log.warning("events are refused: orders and kills will be missed", error=str(error))
+                self._refused_at = time.monotonic()
+            else:
+                _log.debug("events end", error=str(error))
+        finally:
+            if self.is_open:
+                self._opened.clear()
+                self._lost_at = time.time()
+                self._engine.version = ""  # who answers next time may speak another
+
+    async def _take_up(self, query: dict[str, str]) -> None:
+        """Ask to be told what was missed, unless it is another daemon that answers.
+
+        That one is not asked what it did while it started, for it stops what the former left running.
+        """
+        if self._lost_at is not None and self.since is not None:
+            if self._engine.is_podman or await self._remembers(self._lost_at):
+                query["since"] = _moment(self.last.nanoseconds + 1 if self.last else self.since)
+                self._whole = True
+                return
+            self._exchanged(self._lost_at)
+        self.last, self.since = None, int(time.time() * 1e9)
+        self._whole = False
+
+    async def _remembers(self, moment: float) -> bool:
+        """Say whether Docker's daemon was there at a moment, and remembers all since.
+
+        It keeps its last 256 events, of whatever kind, in memory: one from before tells both.
+        """
+        opened = asyncio.Event()
+        query = {"since": "0", "until": _moment(int(moment * 1e9))}
+        async with aclosing(self._engine.lines("/events", opened, _PATIENCE, **query)) as lines:
+            async for line in lines:
+                if line.strip():
+                    return True
+        return False
+
+
+def _moment(nanoseconds: int) -> str:
+    """Write a moment as the parameter `since` takes it."""
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        raise EngineError("GET /events was not answered with JSON") from None
