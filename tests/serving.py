@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Samples:
         self.text = text
         self._samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
 
-    def all(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
+    def all(self, name: str, /, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
         """Give the samples of `name` that carry at least `labels`, by their other labels."""
         return {
             frozenset(sample.labels.items() - labels.items()): sample.value
@@ -40,7 +40,7 @@ class Samples:
             if sample.name == name and labels.items() <= sample.labels.items()
         }
 
-    def get(self, name: str, **labels: str) -> float | None:
+    def get(self, name: str, /, **labels: str) -> float | None:
         """Give the value of the one sample that carries `labels`, or None if there is none."""
         found = list(self.all(name, **labels).values())
         assert len(found) < 2, f"{name}{labels} is not one sample: {found}"
@@ -93,9 +93,11 @@ def serving(
     directory: Path,
     *flags: str,
     env: Mapping[str, str] | None = None,
+    through: Sequence[str] = (),
 ) -> Iterator[Serving]:
-    """Run an exporter on a port of the system's choice, and end it."""
+    """Run an exporter on a port of the system's choice, `through` another program if need be, and end it."""
     command = [
+        *through,
         sys.executable,
         "-m",
         "plimsoll",

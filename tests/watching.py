@@ -36,7 +36,7 @@ class Watching:
     alertmanager: Service
     notifications: list[Notification]
 
-    def told(self, name: str, status: str = "firing", **labels: str) -> list[dict[str, Any]]:
+    def told(self, name: str, status: str = "firing", /, **labels: str) -> list[dict[str, Any]]:
         """Give the alerts that arrived, repetitions too, with this name, status and at least these labels."""
         wanted = {"alertname": name, **labels}.items()
         alerts = [alert for notification in self.notifications for alert in notification["alerts"]]
@@ -65,7 +65,7 @@ class Watching:
         """Let a silence expire."""
         self._ask("DELETE", f"/api/v2/silence/{identity}")
 
-    def alerts(self, name: str, **labels: str) -> list[dict[str, Any]]:
+    def alerts(self, name: str, /, **labels: str) -> list[dict[str, Any]]:
         """Give what Alertmanager knows of alerts with this name and these labels, their state included."""
         wanted = {"alertname": name, **labels}.items()
         alerts = json.loads(self._ask("GET", "/api/v2/alerts"))
@@ -83,16 +83,22 @@ class Watching:
 
 
 @contextmanager
-def watching(servers: Mapping[str, str], directory: Path, invent: Invent | None = None) -> Iterator[Watching]:
-    """Watch servers, given as DSN by name, at every second, with a past."""
+def watching(
+    servers: Mapping[str, str],
+    directory: Path,
+    invent: Invent | None = None,
+    *,
+    docker_host: str | None = None,
+) -> Iterator[Watching]:
+    """Watch servers, given as DSN by name, and an engine, called `local`, at every second, with a past."""
     programs = {name: Path(require_program(name)) for name in ("prometheus", "promtool")}
     programs["alertmanager"] = Path(require_program("alertmanager", "prometheus-alertmanager"))
     notifications: list[Notification] = []
     with ExitStack() as stack:
-        configuration = exporter.write_configuration(directory, servers, **EVERY_SCRAPE)
+        configuration = exporter.write_configuration(directory, servers, docker_host, **EVERY_SCRAPE)
         watched = stack.enter_context(exporter.serving(configuration, directory))
         if invent:
-            page = _page_with_sizes(watched)
+            page = _page_with(watched, "pg_database_size_bytes" if servers else "plimsoll_collector_success")
             history = History(span=25 * 3600, step=15)
             invent(history, page, {"instance": watched.address, "job": "plimsoll"})
             history.write(programs["promtool"], directory / "history", prometheus.data(directory))
@@ -112,9 +118,9 @@ def watching(servers: Mapping[str, str], directory: Path, invent: Invent | None 
         yield Watching(judging, telling, notifications)
 
 
-def _page_with_sizes(watched: Service) -> str:
+def _page_with(watched: Service, metric: str) -> str:
     def page() -> str:
         text = fetch(f"{watched.url}/metrics")
-        return text if "\npg_database_size_bytes{" in text else ""
+        return text if f"\n{metric}{{" in text else ""
 
     return processes.wait_until(page, what="measuring")

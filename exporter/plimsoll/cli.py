@@ -43,18 +43,18 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from plimsoll.serve.check import try_servers
-    from plimsoll.serve.command import load_settings
+    from plimsoll.serve.check import try_all
+    from plimsoll.serve.settings import load_settings
 
     settings = load_settings(options.config_file)
     source = options.config_file or "environment"
-    _say(f"{source}: {len(settings.servers)} server(s) configured")
+    _say(f"{source}: {len(settings.servers)} server(s) and {len(settings.engines)} engine(s) configured")
     if not options.connect:
         return GOOD
 
     async def report() -> bool:
         good = True
-        async for finding in try_servers(settings):
+        async for finding in try_all(settings):
             _say(str(finding))
             good &= finding.good
         return good
@@ -71,7 +71,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="plimsoll",
-        description="Watches PostgreSQL storage with Prometheus, Alertmanager and Grafana.",
+        description="Watches PostgreSQL storage and containers with Prometheus, Alertmanager and Grafana.",
         epilog="Exit status: 0 good, 1 refused or failed with a message, 2 wrong usage.",
     )
     parser.add_argument("--version", action="version", version=f"plimsoll {__version__}")
@@ -85,9 +85,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "serve",
-        help="the exporter: publishes sizes on /metrics",
-        description="Publish the sizes of PostgreSQL databases and tables on /metrics. SIGHUP, or POST to "
-        "/-/reload, reads the configuration again; a bad one is refused and the former stays in force.",
+        help="the exporter: publishes sizes and containers on /metrics",
+        description="Publish the sizes of PostgreSQL databases and tables, and how containers fare and what "
+        "they use, on /metrics. SIGHUP, or POST to /-/reload, reads the configuration again; a bad one is "
+        "refused and the former stays in force.",
     )
     _add_config_file(command)
     command.add_argument(
@@ -130,7 +131,8 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.add_argument(
         "--connect",
         action="store_true",
-        help="connect to each server and each of its databases, and name missing grants; nothing is written",
+        help="connect to each server, each of its databases and each engine, and name missing rights; "
+        "nothing is written",
     )
     command.set_defaults(command=_check)
 
@@ -157,7 +159,8 @@ def _add_config_file(command: argparse.ArgumentParser) -> None:
         dest="config_file",
         type=Path,
         metavar="FILE",
-        help="plimsoll.yml; without it, DATA_SOURCE_NAME or libpq's PG* variables name the one server",
+        help="plimsoll.yml; without it, DATA_SOURCE_NAME or libpq's PG* variables name the one server, and "
+        "DOCKER_HOST or the usual sockets the engine",
     )
 
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from fix_postgres import Database, connection_limit
-from plimsoll.serve.settings import ServerSettings
+from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.sources.postgres import Connection, PostgresError, PostgresServer, StatementRefusedError
 from plimsoll.serve.sources.sql import statement
 from waiting import eventually

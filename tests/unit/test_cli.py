@@ -16,13 +16,23 @@ from plimsoll import __version__
 COMMANDS = ("serve", "check", "demo")
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
 PASSWORD = "hunter2"
+PROGRAM = """
+import runpy
+from plimsoll.config import engines
+engines.SOCKETS = ("/nowhere/docker.sock",)
+runpy.run_module("plimsoll", run_name="__main__", alter_sys=True)
+"""
+"""What `python -m plimsoll` does, but for the engine that may run here."""
 
 
 def run(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATA_"))}
+    foreign = ("PG", "DATA_", "DOCKER_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "plimsoll", *map(str, arguments)],
+        [sys.executable, "-W", "error", "-c", PROGRAM, *map(str, arguments)],
         env=inherited | variables,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # no terminal, so that nothing can ask for a password
         capture_output=True,
         encoding="utf-8",
         timeout=60,
@@ -46,10 +56,17 @@ def closed_port() -> int:
     return port
 
 
-def write(directory: Path, dsn: str) -> Path:
+def write(directory: Path, text: str) -> Path:
     path = directory / "plimsoll.yml"
-    path.write_text(f"postgres:\n  servers:\n    - name: main\n      dsn: {dsn}\n      connect_timeout: 2s\n")
+    path.write_text(text)
     return path
+
+
+def write_dsn(directory: Path, dsn: str) -> Path:
+    return write(
+        directory,
+        f"postgres:\n  servers:\n    - name: main\n      dsn: {dsn}\n      connect_timeout: 2s\n",
+    )
 
 
 def test_help_lists_the_commands() -> None:
@@ -115,15 +132,33 @@ def test_wrong_usage_is_status_2(arguments: list[str], complaint: str) -> None:
 
 def test_a_good_file_passes_the_check() -> None:
     path = FIXTURES / "good" / "full.yml"
-    done = run("check", "--config.file", path, PLIMSOLL_TEST_PASSWORD=PASSWORD, PLIMSOLL_TEST_CONNECTIONS="2")
+    variables = {"PASSWORD": PASSWORD, "CONNECTIONS": "2", "HOST": "docker"}
+    done = run(
+        "check",
+        "--config.file",
+        path,
+        **{f"PLIMSOLL_TEST_{name}": value for name, value in variables.items()},
+    )
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{path}: 2 server(s) configured\n", "")
+    summary = f"{path}: 2 server(s) and 3 engine(s) configured\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, summary, "")
 
 
-def test_the_environment_passes_the_check() -> None:
-    done = run("check", DATA_SOURCE_NAME=f"postgresql://plimsoll:{PASSWORD}@db/postgres")
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        (
+            {"DATA_SOURCE_NAME": f"postgresql://plimsoll:{PASSWORD}@db/postgres"},
+            "1 server(s) and 0 engine(s)",
+        ),
+        ({"DOCKER_HOST": "tcp://docker:2375"}, "0 server(s) and 1 engine(s)"),
+        ({"PGHOST": "db", "DOCKER_HOST": "unix:///run/docker.sock"}, "1 server(s) and 1 engine(s)"),
+    ],
+)
+def test_the_environment_passes_the_check(variables: dict[str, str], found: str) -> None:
+    done = run("check", **variables)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "environment: 1 server(s) configured\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"environment: {found} configured\n", "")
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -149,7 +184,7 @@ def test_nothing_to_watch_is_refused(command: str) -> None:
     done = run(command)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert "nothing to watch: give --config.file, DATA_SOURCE_NAME or PGHOST" in done.stderr
+    assert done.stderr.startswith("environment: nothing to watch: give --config.file, ")
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -159,6 +194,28 @@ def test_a_bad_data_source_name_is_refused_without_showing_it(command: str, dsn:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("DATA_SOURCE_NAME: is no connection string: ")
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+@pytest.mark.parametrize("host", [f"ssh://u:{PASSWORD}@docker", f"tcp://u:{PASSWORD}@docker:2375"])
+def test_a_bad_docker_host_is_refused_without_showing_it(command: str, host: str) -> None:
+    done = run(command, DOCKER_HOST=host)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("DOCKER_HOST: is no engine's address: ")
+
+
+def test_nobody_is_asked_for_the_password_of_a_key(tmp_path: Path) -> None:
+    names = {"ca_file": "ca", "cert_file": "cert", "key_file": "locked-key"}
+    tls = {key: str(FIXTURES / "certificates" / f"{name}.pem") for key, name in names.items()}
+    path = write(
+        tmp_path, f"containers:\n  - name: remote\n    docker_host: tcp://docker:2376\n    tls: {tls}\n"
+    )
+    done = run("check", "--config.file", path)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{path}:4: containers[0].tls")
+    assert "pass phrase" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -173,16 +230,48 @@ def test_a_bad_data_source_name_is_refused_without_showing_it(command: str, dsn:
     ],
 )
 def test_a_server_that_cannot_be_reached_fails_the_check(dsn: str, tmp_path: Path, closed_port: int) -> None:
-    path = write(tmp_path, dsn.format(port=closed_port))
+    path = write_dsn(tmp_path, dsn.format(port=closed_port))
     done = run("check", "--connect", "--config.file", path)
 
     assert done.returncode == 1
-    assert done.stdout.startswith(f"{path}: 1 server(s) configured\nBAD main: ")
+    assert done.stdout.startswith(f"{path}: 1 server(s) and 0 engine(s) configured\nBAD main: ")
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [
+        ("unix://{folder}/missing.sock", "no engine listens on unix://{folder}/missing.sock"),
+        ("unix://{folder}/plimsoll.yml", "no engine listens on unix://{folder}/plimsoll.yml"),
+        ("tcp://127.0.0.1:{port}", "no engine listens on tcp://127.0.0.1:{port}"),
+        ("tcp://nowhere.invalid:2375", "tcp://nowhere.invalid:2375 cannot be reached: "),
+    ],
+)
+def test_an_engine_that_cannot_be_reached_fails_the_check(
+    host: str, complaint: str, tmp_path: Path, closed_port: int
+) -> None:
+    places = {"folder": tmp_path, "port": closed_port}
+    path = write(tmp_path, f"containers:\n  - name: local\n    docker_host: {host.format(**places)}\n")
+    done = run("check", "--connect", "--config.file", path)
+
+    assert done.returncode == 1
+    summary = f"{path}: 0 server(s) and 1 engine(s) configured\n"
+    assert done.stdout.startswith(f"{summary}BAD local: {complaint.format(**places)}")
+    assert done.stderr == ""
+
+
+def test_every_server_and_every_engine_is_tried(tmp_path: Path, closed_port: int) -> None:
+    path = write_dsn(tmp_path, f"host=127.0.0.1 port={closed_port}")
+    with path.open("a") as file:
+        file.write(f"containers:\n  - name: local\n    docker_host: unix://{tmp_path}/missing.sock\n")
+    done = run("check", "--connect", "--config.file", path)
+
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[1:]] == ["BAD main", "BAD local"]
+
+
 def test_a_taken_address_is_told(tmp_path: Path, taken_port: int) -> None:
-    path = write(tmp_path, f"postgresql://u:{PASSWORD}@127.0.0.1/postgres")
+    path = write_dsn(tmp_path, f"postgresql://u:{PASSWORD}@127.0.0.1/postgres")
     done = run("serve", "--config.file", path, "--web.listen-address", f"127.0.0.1:{taken_port}")
 
     assert (done.returncode, done.stdout) == (1, "")

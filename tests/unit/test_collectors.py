@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from plimsoll.serve.collectors.server import sort_out
 from plimsoll.serve.collectors.tables import combine
-from plimsoll.serve.settings import DatabaseSettings
+from plimsoll.serve.settings.postgres import DatabaseSettings
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
-from plimsoll.serve.state import Database, Table, TablePass
+from plimsoll.serve.state.postgres import Database, Table, TablePass
 
 SETTINGS = DatabaseSettings.model_validate({"include": ["app.*", "template1"], "exclude": ["app_old"]})
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plimsoll.config import Document
+from plimsoll.config import Section
 from plimsoll.serve import self_metrics
 from plimsoll.serve.collectors import COLLECTORS
 from plimsoll.serve.metrics import Family
-from plimsoll.serve.settings import PostgresSettings, ServerSettings
+from plimsoll.serve.settings import load_settings
+from plimsoll.serve.settings.containers import EngineSettings
+from plimsoll.serve.settings.postgres import ServerSettings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,8 +29,8 @@ ALERTS = {
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Give the cells of the table in a section, without its heading."""
-    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    """Give the cells of the table below a heading, without its first row."""
+    section = re.split(rf"\n##+ {heading}\n", README)[1].partition("\n#")[0]
     lines = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line] for line in lines[1:]]
 
@@ -44,18 +46,24 @@ def test_the_configuration_example_is_valid(tmp_path: Path, monkeypatch: pytest.
     file = tmp_path / "plimsoll.yml"
     file.write_text(example[1])
     monkeypatch.setenv("REPORTS_PASSWORD", "secret")
-    settings = Document.read(file).section("postgres", PostgresSettings)
+    settings = load_settings(file)
     assert [server.name for server in settings.servers] == ["main", "reports"]
+    assert [engine.name for engine in settings.engines] == ["local"]
 
 
-def test_every_key_of_a_server_is_described() -> None:
-    described = " ".join(row[0] for row in rows("Configuration"))
-    for key in ServerSettings.model_fields:
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [("PostgreSQL servers", ServerSettings), ("Container engines", EngineSettings)],
+    ids=["servers", "engines"],
+)
+def test_every_key_is_described(heading: str, model: type[Section]) -> None:
+    described = " ".join(row[0] for row in rows(heading))
+    for key in model.model_fields:
         assert re.search(rf"`\.?{key}[`.]", described), key
 
 
-def test_every_default_is_true() -> None:
-    defaults = {row[0]: row[1] for row in rows("Configuration")}
+def test_every_default_of_a_server_is_true() -> None:
+    defaults = {row[0]: row[1] for row in rows("PostgreSQL servers")}
     server = ServerSettings.model_validate({"name": "n", "dsn": "host=h"})
     for key in ("connect_timeout", "statement_timeout", "lock_timeout", "max_age"):
         told = ServerSettings.model_validate({"name": "n", "dsn": "host=h", key: defaults[f"`{key}`"]})
@@ -63,9 +71,20 @@ def test_every_default_is_true() -> None:
     assert defaults["`max_connections`"] == str(server.max_connections)
 
 
+def test_every_default_of_an_engine_is_true() -> None:
+    defaults = {row[0]: row[1] for row in rows("Container engines")}
+    engine = EngineSettings(name="n")
+    for key in ("docker_host", "host_root", "timeout", "keep_removed"):
+        told = EngineSettings.model_validate({"name": "n", key: defaults[f"`{key}`"]})
+        assert getattr(told, key) == getattr(engine, key), key
+    assert engine.labels == ("com.docker.compose.project", "com.docker.compose.service")
+
+
 def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
-    named = {name for row in rows("Metrics") for name in re.findall(r"`((?:pg|plimsoll)_\w+)`", row[0])}
-    assert named == {family.name for family in FAMILIES}
+    described = [row[0] for kind in ("PostgreSQL", "Containers", "The exporter itself") for row in rows(kind)]
+    named = [name for cell in described for name in re.findall(r"`(\w+)`", cell)]
+    named = [name for name in named if not name.startswith("process_")]
+    assert sorted(named) == sorted(family.name for family in FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -17,14 +17,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import Collector
 
-from plimsoll.serve.metrics import Family, LabelTemplate, Page
+from plimsoll.serve.metrics import Family, LabelTemplate, Page, present, with_label
 from plimsoll.serve.self_metrics import ProcessMetrics
 
 Sample = tuple[tuple[str, str], float]
 """Two label values, and a value."""
 
 TABLE = Family("test_size_bytes", "gauge", 'Bytes; a "quoted" word, a \\ and a\nsecond line.', ("a", "b"))
-COUNTER = Family("test_seq_scan", "unknown", "A counter of postgres_exporter's.", ("a",))
+COUNTER = Family("test_bytes_total", "counter", "Bytes that were moved.", ("a", "b"))
+UNNAMED = Family("test_seq_scan", "unknown", "A counter of postgres_exporter's.", ("a",))
 PLAIN = Family("test_plain", "gauge", "Nothing but a value.")
 
 odd_text = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
@@ -46,7 +47,13 @@ odd_text = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     ]
 )
 values = st.floats() | st.integers(-(2**70), 2**70)
-samples = st.lists(st.tuples(st.tuples(odd_text, odd_text), values), unique_by=lambda sample: sample[0])
+
+
+def some_samples(of_values: st.SearchStrategy[float]) -> st.SearchStrategy[list[Sample]]:
+    return st.lists(st.tuples(st.tuples(odd_text, odd_text), of_values), unique_by=lambda sample: sample[0])
+
+
+samples = some_samples(values)
 
 
 def parse(text: str, *, openmetrics: bool) -> list[Metric]:
@@ -74,11 +81,13 @@ def page_of(family: Family, given: Iterable[Sample]) -> Page:
 class Reference(Collector):
     """The same samples, written by prometheus_client."""
 
-    def __init__(self, given: list[Sample]) -> None:
+    def __init__(self, family: Family, given: list[Sample]) -> None:
+        self.family = family
         self.given = given
 
     def collect(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(TABLE.name, TABLE.help, labels=TABLE.labels)
+        kind = CounterMetricFamily if self.family.kind == "counter" else GaugeMetricFamily
+        family = kind(self.family.name, self.family.help, labels=self.family.labels)
         for labels, value in self.given:
             family.add_metric(labels, value)
         yield family
@@ -95,17 +104,21 @@ def test_samples_are_read_back_unchanged(openmetrics: bool, given_samples: list[
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
+@pytest.mark.parametrize(("family", "values_of_it"), [(TABLE, values), (COUNTER, st.integers(0, 2**70))])
 @settings(deadline=None)
-@given(given_samples=samples.filter(bool))
-def test_a_page_says_what_the_client_library_says(openmetrics: bool, given_samples: list[Sample]) -> None:
+@given(data=st.data())
+def test_a_page_says_what_the_client_library_says(
+    openmetrics: bool, family: Family, values_of_it: st.SearchStrategy[float], data: st.DataObject
+) -> None:
+    given_samples = data.draw(some_samples(values_of_it).filter(bool))
     registry = CollectorRegistry()
-    registry.register(Reference(given_samples))
+    registry.register(Reference(family, given_samples))
     if openmetrics:
         reference = generate_openmetrics(registry).decode().removesuffix("# EOF\n")  # type: ignore[no-untyped-call]
     else:
         reference = generate_latest(registry).decode()
 
-    (ours,) = parse(page_of(TABLE, given_samples).encode(openmetrics=openmetrics), openmetrics=openmetrics)
+    (ours,) = parse(page_of(family, given_samples).encode(openmetrics=openmetrics), openmetrics=openmetrics)
     (theirs,) = parse(reference, openmetrics=openmetrics)
 
     assert (ours.name, ours.type, ours.documentation) == (theirs.name, theirs.type, theirs.documentation)
@@ -136,8 +149,8 @@ def test_values_are_written_as_prometheus_writes_them(value: float, text: str, o
 
 
 def test_a_page_as_text() -> None:
-    page = page_of(COUNTER, [])
-    page.add(COUNTER, [('a="x"', 3)])
+    page = page_of(UNNAMED, [])
+    page.add(UNNAMED, [('a="x"', 3)])
     page.add(TABLE, [('a="x",b="y"', 5)])
 
     assert page.encode(openmetrics=False) == (
@@ -151,8 +164,8 @@ def test_a_page_as_text() -> None:
 
 
 def test_a_page_as_openmetrics() -> None:
-    page = page_of(COUNTER, [])
-    page.add(COUNTER, [('a="x"', 3)])
+    page = page_of(UNNAMED, [])
+    page.add(UNNAMED, [('a="x"', 3)])
     page.add(TABLE, [('a="x",b="y"', 5)])
 
     assert page.encode(openmetrics=True) == (
@@ -162,6 +175,21 @@ def test_a_page_as_openmetrics() -> None:
         '# HELP test_size_bytes Bytes; a \\"quoted\\" word, a \\\\ and a\\nsecond line.\n'
         "# TYPE test_size_bytes gauge\n"
         'test_size_bytes{a="x",b="y"} 5\n'
+    )
+
+
+def test_a_counter_is_named_without_total_in_openmetrics_only() -> None:
+    page = page_of(COUNTER, [(("x", "y"), 3)])
+
+    assert page.encode(openmetrics=False) == (
+        "# HELP test_bytes_total Bytes that were moved.\n"
+        "# TYPE test_bytes_total counter\n"
+        'test_bytes_total{a="x",b="y"} 3\n'
+    )
+    assert page.encode(openmetrics=True) == (
+        "# HELP test_bytes Bytes that were moved.\n"
+        "# TYPE test_bytes counter\n"
+        'test_bytes_total{a="x",b="y"} 3\n'
     )
 
 
@@ -201,6 +229,21 @@ def test_a_template_wants_every_value(labels: tuple[str, ...]) -> None:
 def test_a_label_may_not_have_two_sources() -> None:
     with pytest.raises(ValueError, match="label datname stands twice"):
         LabelTemplate({"datname": "a"}, ("datname",))
+
+
+@given(first=odd_text, second=odd_text)
+def test_a_label_that_is_added_is_like_the_others(first: str, second: str) -> None:
+    labels = LabelTemplate({"a": first})()
+
+    assert with_label(labels, "b", second) == LabelTemplate({"a": first}, ("b",))(second)
+
+
+def test_what_is_unknown_is_no_sample() -> None:
+    assert list(present([("a", 0), ("b", None), ("c", 0.0), ("d", math.inf)])) == [
+        ("a", 0),
+        ("c", 0.0),
+        ("d", math.inf),
+    ]
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 import plimsoll
 from plimsoll.serve import self_metrics
-from plimsoll.serve.collectors import COLLECTORS
+from plimsoll.serve.collectors import COLLECTORS, Collector
 from plimsoll.serve.metrics import Family
+from plimsoll.serve.settings.shared import RESERVED_LABELS
 
 PACKAGE = Path(plimsoll.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -35,6 +39,42 @@ MAY_IMPORT = {
 
 FOR_ALL = {"logs", "shipped", "__version__"}
 """What every part may import."""
+
+MAY_KNOW = {
+    "settings": set(),
+    "metrics": set(),
+    "jobs": {"sources.SourceError"},
+    "sources": {"settings"},
+    "inventory": {"sources.answers"},  # pure bookkeeping
+    "state": {"settings", "metrics", "sources", "inventory"},
+    "collectors": {"settings", "metrics", "jobs", "sources", "inventory", "state"},
+    "self_metrics": {"metrics", "jobs"},
+    "targets": {"settings", "metrics", "jobs", "sources", "inventory", "state", "collectors"},
+    "check": {"settings", "sources", "state", "collectors", "targets"},
+    "exporter": {"settings", "metrics", "jobs", "sources", "targets", "self_metrics"},
+    "command": {"settings", "exporter"},
+    "__init__": set(),
+}
+"""The layers of `plimsoll.serve`, and which others each may import."""
+
+CADVISOR_NAMES = {
+    "container_memory_rss",
+    "container_memory_cache",
+    "container_memory_swap",
+    "container_memory_failcnt",
+    "container_last_seen",
+    "container_spec_cpu_quota",
+    "container_spec_cpu_period",
+}
+"""Names without the unit or the _total that they ought to have: cAdvisor's, which dashboards ask for."""
+
+LABELS = {
+    "pg": ("server",),
+    "container": ("engine", "id", "name", "image"),
+    "machine": ("engine",),
+    "plimsoll": (),
+}
+"""What every family of a prefix has at least."""
 
 FAMILIES = [family for collector in COLLECTORS for family in collector.families]
 FAMILIES += self_metrics.FAMILIES
@@ -81,24 +121,13 @@ def test_imports_run_one_way(path: Path) -> None:
     assert upward(path, tuple(f"plimsoll.{name}" for name in allowed)) == []
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "serve" / "sources").rglob("*.py")), ids=name_of)
-def test_sources_know_nothing_of_those_who_read_them(path: Path) -> None:
-    allowed = ("plimsoll.config", "plimsoll.serve.settings", "plimsoll.serve.sources")
+@pytest.mark.parametrize("path", sorted((PACKAGE / "serve").rglob("*.py")), ids=name_of)
+def test_each_layer_of_serve_knows_only_what_it_stands_on(path: Path) -> None:
+    layer = path.relative_to(PACKAGE / "serve").with_suffix("").parts[0]
+    outside = (MAY_IMPORT["serve"] | FOR_ALL) - {"serve"}
+    allowed = outside | {f"serve.{name}" for name in {layer} | MAY_KNOW[layer]}
 
-    assert upward(path, allowed) == []
-
-
-@pytest.mark.parametrize("module", ["settings", "metrics", "jobs"])
-def test_the_foundations_of_serve_know_nothing_of_what_stands_on_them(module: str) -> None:
-    allowed = ("plimsoll.config", "plimsoll.serve.sources.SourceError")
-
-    assert upward(PACKAGE / "serve" / f"{module}.py", allowed) == []
-
-
-def test_collectors_do_not_know_their_users() -> None:
-    forbidden = ("plimsoll.serve.target", "plimsoll.serve.exporter", "plimsoll.serve.command")
-    for path in (PACKAGE / "serve" / "collectors").glob("*.py"):
-        assert not [name for _, name in imports(path) if name.startswith(forbidden)]
+    assert upward(path, tuple(f"plimsoll.{name}" for name in allowed)) == []
 
 
 def test_each_collector_stands_in_a_file_of_its_name() -> None:
@@ -132,19 +161,21 @@ def test_no_statement_writes() -> None:
         assert not re.search(r"\b(INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|LOCK|SET|ANALYZE|VACUUM)\s", code)
 
 
-def test_every_family_that_is_defined_is_named_by_its_collector() -> None:
-    modules = [*(PACKAGE / "serve" / "collectors").glob("*.py"), PACKAGE / "serve" / "self_metrics.py"]
-    defined = {
-        node.args[0].value
-        for path in modules
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+@pytest.mark.parametrize("definer", [*COLLECTORS, self_metrics], ids=lambda definer: definer.__name__)
+def test_every_family_is_defined_beside_its_collector(definer: type[Collector[Any]] | ModuleType) -> None:
+    source = inspect.getsourcefile(definer)
+    assert source
+    defined = [
+        str(node.args[0].value)
+        for node in ast.walk(ast.parse(Path(source).read_text("utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id == "Family"
         and isinstance(node.args[0], ast.Constant)
-    }
+    ]
+    families = definer.FAMILIES if isinstance(definer, ModuleType) else definer.families
 
-    assert defined == {family.name for family in FAMILIES}
+    assert sorted(defined) == sorted(family.name for family in families)
 
 
 def test_each_family_has_a_name_of_its_own() -> None:
@@ -159,17 +190,40 @@ def test_each_family_has_a_name_of_its_own() -> None:
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_families_follow_the_conventions_for_names(family: Family) -> None:
     """See https://prometheus.io/docs/practices/naming/."""
-    assert re.fullmatch(r"(pg|plimsoll)_[a-z0-9]+(_[a-z0-9]+)*", family.name)
+    prefix, _, rest = family.name.partition("_")
+    assert prefix in LABELS
+    assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", rest)
     assert not re.search(
         r"_(ms|millis\w*|micros\w*|minutes|hours|kb|mb|gb|kib|mib|gib|percent)(_|$)", family.name
     )
-    assert not family.name.endswith(("_total", "_sum", "_count", "_bucket", "_created"))
+    assert not family.name.endswith(("_sum", "_count", "_bucket", "_created"))
+    assert family.name.endswith("_total") == (family.kind == "counter")
     assert family.help.endswith(".")
-    if "size" in family.name:
-        assert family.name.endswith(("_bytes", "_seconds"))
+    if family.name not in CADVISOR_NAMES:
+        assert family.kind != "unknown"
+        in_unit = re.search(r"size|memory|time|duration", family.name)
+        if in_unit or re.search(r"[Bb]ytes|in seconds|Microseconds", family.help):
+            assert re.search(r"_(bytes|seconds)(_total)?$", family.name)
     if "timestamp" in family.name:
         assert family.name.endswith("_timestamp_seconds")
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_families_have_the_labels_of_their_kind(family: Family) -> None:
+    first = LABELS[family.name.partition("_")[0]]
+
+    assert family.labels[: len(first)] == first
     assert len(set(family.labels)) == len(family.labels)
     for label in family.labels:
         assert re.fullmatch(r"[a-z][a-z0-9_]*", label)
         assert label not in {"le", "quantile", "job", "instance"}
+
+
+def test_no_label_of_ours_can_be_declared_by_users() -> None:
+    labels = {label for family in FAMILIES if family is not self_metrics.BUILD for label in family.labels}
+
+    assert labels <= RESERVED_LABELS
+
+
+def test_every_exception_is_a_family() -> None:
+    assert {family.name for family in FAMILIES} >= CADVISOR_NAMES

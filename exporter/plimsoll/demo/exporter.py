@@ -19,10 +19,12 @@ from plimsoll.demo.service import LOOPBACK, Listener, Service
 PYTHON = (sys.executable, "-P", "-m")
 
 
-def write_configuration(directory: Path, servers: Mapping[str, str], **settings: Any) -> Path:
-    """Write plimsoll.yml for servers, given as DSN by name, which share `settings`; give its path.
+def write_configuration(
+    directory: Path, servers: Mapping[str, str], docker_host: str | None = None, **settings: Any
+) -> Path:
+    """Write plimsoll.yml for servers, given as DSN by name, which share `settings`, and an engine.
 
-    Each DSN stands in a file that only we can read.
+    Each DSN stands in a file that only we can read. Gives the path of plimsoll.yml.
     """
     entries = []
     for number, (name, dsn) in enumerate(servers.items()):
@@ -30,8 +32,13 @@ def write_configuration(directory: Path, servers: Mapping[str, str], **settings:
         secret.touch(mode=0o600)
         secret.write_text(dsn, "utf-8")
         entries.append({"name": name, "dsn_file": str(secret), **settings})
+    sections: dict[str, Any] = {}
+    if entries:
+        sections["postgres"] = {"servers": entries}
+    if docker_host:
+        sections["containers"] = [{"name": "local", "docker_host": docker_host}]
     path = directory / "plimsoll.yml"
-    path.write_text(yaml.safe_dump({"postgres": {"servers": entries}}, sort_keys=False), "utf-8")
+    path.write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
     return path
 
 

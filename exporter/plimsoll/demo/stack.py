@@ -11,6 +11,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from plimsoll.config.engines import engine_here
 from plimsoll.demo import alertmanager, application, exporter, processes, programs, prometheus
 from plimsoll.demo.history import DAY, History
 from plimsoll.demo.postgres import PostgresServer, find_binaries
@@ -110,18 +111,27 @@ class Starter:
         return postgres.dsn("postgres", "plimsoll", password)
 
     def _exporter(self, dsn: str, **settings: object) -> Service:
-        configuration = exporter.write_configuration(self._directory, {SERVER: dsn}, **settings)
+        engine = self._engine()
+        configuration = exporter.write_configuration(self._directory, {SERVER: dsn}, engine, **settings)
         self._check(configuration)
         self._say("starting the exporter")
         serving = exporter.serving(configuration, self._directory, port=EXPORTER_PORT)
         return self._ending.enter_context(serving)
 
+    def _engine(self) -> str | None:
+        """Give the address of this host's container engine, if there is one that we may use."""
+        engine = engine_here()
+        if engine is None or not engine.startswith("unix://"):
+            return None
+        self._say(f"watching the containers of {engine} too, which are only read")
+        return engine
+
     def _check(self, configuration: Path) -> None:
-        self._say("trying the server, as `plimsoll check --connect` does:")
+        self._say("trying what is watched, as `plimsoll check --connect` does:")
         good, findings = exporter.check(configuration)
         for line in findings:
             self._say(f"  {line}")
-        if not any(line.startswith("ok ") for line in findings):
+        if not any(line.startswith(f"ok  {SERVER}") for line in findings):
             raise ProcessError("the server cannot be read; see above")
         if not good:
             self._say("going on without what is BAD")

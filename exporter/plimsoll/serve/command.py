@@ -10,37 +10,14 @@ import structlog
 from aiohttp import web
 
 from plimsoll import __version__
-from plimsoll.config import ConfigError, Document, Problem
+from plimsoll.config import ConfigError
 from plimsoll.serve.exporter import Exporter
-from plimsoll.serve.settings import PostgresSettings, from_environment
+from plimsoll.serve.settings import load_settings
 from plimsoll.web.accept import accepts_gzip, prefers_openmetrics
 from plimsoll.web.application import METRICS_TYPE, OPENMETRICS_TYPE, make_application, scrape_seconds
 from plimsoll.web.listener import Address, listening
 
 _log = structlog.get_logger(__name__)
-
-
-def load_settings(config_file: Path | None) -> PostgresSettings:
-    """Read the section `postgres` of the file, or the environment where there is no file.
-
-    Raises:
-        ConfigError: it is bad, or there is nothing to watch.
-    """
-    if config_file is not None:
-        return Document.read(config_file).section("postgres", PostgresSettings)
-    try:
-        settings = from_environment()
-    except ValueError as error:
-        raise ConfigError([Problem("DATA_SOURCE_NAME", 0, (), str(error))]) from None
-    if settings is None:
-        raise ConfigError(
-            [
-                Problem(
-                    "environment", 0, (), "nothing to watch: give --config.file, DATA_SOURCE_NAME or PGHOST"
-                )
-            ]
-        )
-    return settings
 
 
 async def serve(config_file: Path | None, address: Address, scrape_timeout: float) -> None:
@@ -76,7 +53,7 @@ async def serve(config_file: Path | None, address: Address, scrape_timeout: floa
 
     application = make_application(
         title="Plimsoll exporter",
-        description=f"Measures PostgreSQL storage for Prometheus. Version {__version__}.",
+        description=f"Measures PostgreSQL storage and containers for Prometheus. Version {__version__}.",
         metrics=metrics,
         is_ready=lambda: not stopping.is_set(),
         reload=exporter.reload,

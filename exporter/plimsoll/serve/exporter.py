@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -16,10 +17,13 @@ from plimsoll.config import ConfigError
 from plimsoll.serve import self_metrics
 from plimsoll.serve.jobs import Report, SharedRun
 from plimsoll.serve.metrics import Page
-from plimsoll.serve.settings import Host, PostgresSettings, ServerSettings
+from plimsoll.serve.settings import Settings
+from plimsoll.serve.settings.containers import EngineSettings
+from plimsoll.serve.settings.postgres import Host, ServerSettings
 from plimsoll.serve.sources.places import Places
-from plimsoll.serve.state import ServerState
-from plimsoll.serve.target import Target
+from plimsoll.serve.targets import Picture, Target
+from plimsoll.serve.targets.containers import EngineTarget
+from plimsoll.serve.targets.postgres import PostgresTarget
 
 _log = structlog.get_logger(__name__)
 _SETTLE = 2.0
@@ -30,7 +34,7 @@ _SETTLE = 2.0
 class Snapshot:
     """All that a page shows, as it was at one moment."""
 
-    targets: Sequence[tuple[Target, ServerState]]
+    pictures: Sequence[Picture]
     reports: Sequence[Report]
     reload: self_metrics.ReloadResult
 
@@ -42,10 +46,11 @@ class Exporter:
         ConfigError: the configuration is bad; later, on a reload, the old one stays in force instead.
     """
 
-    def __init__(self, load: Callable[[], PostgresSettings]) -> None:
+    def __init__(self, load: Callable[[], Settings]) -> None:
         self._load = load
         self._places: dict[Host, Places] = {}
-        self._targets: dict[str, Target] = {}
+        self._servers: dict[str, PostgresTarget] = {}
+        self._engines: dict[str, EngineTarget] = {}
         self._replace_targets(load())
         self._reload = self_metrics.ReloadResult(successful=True, loaded_at=time.time())
         self._process = self_metrics.ProcessMetrics()
@@ -78,19 +83,22 @@ class Exporter:
             self._reload = self_metrics.ReloadResult(successful=False, loaded_at=self._reload.loaded_at)
             _log.error("configuration refused, the former one stays in force", problems=str(error))
             return error
-        for target in self._replace_targets(settings):
-            target.stop()
+        former = self._replace_targets(settings)
         self._reload = self_metrics.ReloadResult(successful=True, loaded_at=time.time())
-        _log.info("configuration loaded", servers=list(self._targets))
+        _log.info("configuration loaded", servers=list(self._servers), engines=list(self._engines))
+        await asyncio.gather(*(target.stop() for target in former))
         return None
 
     async def stop(self) -> None:
         """Abandon everything under way; scrapes that wait get what is known."""
-        for target in self._targets.values():
-            target.stop()
+        await asyncio.gather(*(target.stop() for target in self._targets))
         await asyncio.gather(*(places.settle(_SETTLE) for places in self._places.values()))
 
-    def _replace_targets(self, settings: PostgresSettings) -> list[Target]:
+    @property
+    def _targets(self) -> list[Target[Any]]:
+        return [*self._servers.values(), *self._engines.values()]
+
+    def _replace_targets(self, settings: Settings) -> list[Target[Any]]:
         """Keep targets whose settings are the same; give those that are no longer needed."""
         limits: dict[Host, int] = {}
         for server in settings.servers:
@@ -99,33 +107,42 @@ class Exporter:
         for host, limit in limits.items():
             self._places.setdefault(host, Places(limit)).limit = limit
         former = self._targets
-        self._targets = {
-            server.name: self._target(server, former.get(server.name)) for server in settings.servers
-        }
-        return [target for target in former.values() if target not in self._targets.values()]
+        servers, engines = self._servers, self._engines
+        self._servers = {each.name: self._server(each, servers.get(each.name)) for each in settings.servers}
+        self._engines = {each.name: _engine(each, engines.get(each.name)) for each in settings.engines}
+        return [target for target in former if target not in self._targets]
 
-    def _target(self, settings: ServerSettings, former: Target | None) -> Target:
+    def _server(self, settings: ServerSettings, former: PostgresTarget | None) -> PostgresTarget:
         if former and former.settings == settings:
             return former
-        return Target(settings, self._places, former)
+        return PostgresTarget(settings, self._places, former)
 
     async def _collect(self) -> Snapshot:
-        await asyncio.gather(*(target.collect() for target in self._targets.values()))
+        collected: list[Target[Any]] = []
+        # A reload meanwhile may exchange targets; a page without the new ones would resolve alerts.
+        while waiting := [target for target in self._targets if target not in collected]:
+            await asyncio.gather(*(target.collect() for target in waiting))
+            collected += waiting
         return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
-        targets = list(self._targets.values())
         return Snapshot(
-            [(target, target.snapshot()) for target in targets],
-            [job.report for target in targets for job in target.jobs() if job.report],
+            [target.picture() for target in self._targets],
+            [job.report for target in self._targets for job in target.jobs() if job.report],
             self._reload,
         )
 
     def _write(self, snapshot: Snapshot, *, openmetrics: bool, compress: bool) -> bytes:
         page = Page()
-        for target, state in snapshot.targets:
-            target.emit(page, state)
+        for draw in snapshot.pictures:
+            draw(page)
         self_metrics.emit(page, snapshot.reports, snapshot.reload)
         text = page.encode(openmetrics=openmetrics) + self._process.encode(openmetrics=openmetrics)
         body = (text + "# EOF\n" if openmetrics else text).encode()
         return gzip.compress(body, compresslevel=1) if compress else body
+
+
+def _engine(settings: EngineSettings, former: EngineTarget | None) -> EngineTarget:
+    if former and former.settings == settings:
+        return former
+    return EngineTarget(settings, former)

@@ -52,7 +52,7 @@ class Job:
         self._work = work
         self._task: asyncio.Task[None] | None = None
         self._last_start: float | None = None
-        self._complaint: str | None = None
+        self.complaint: str | None = None
         told = ("collector", "target", "datname")
         self._log = _log.bind(**{name: self._labels[name] for name in told if name in self._labels})
         self.report: Report | None = None
@@ -101,9 +101,9 @@ class Job:
 
     def _tell(self, complaint: str | None, fault: Exception | None) -> None:
         """Log what has changed, not the same failure at every scrape."""
-        if complaint == self._complaint:
+        if complaint == self.complaint:
             return
-        self._complaint = complaint
+        self.complaint = complaint
         if complaint is None:
             self._log.info("collection works again")
         elif fault is None:

@@ -22,12 +22,12 @@ _NOT_FINITE = {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}
 class Family:
     """A metric: its name, type, help line, and the names of its labels.
 
-    `kind` is the type in the text format. `unknown` names a counter without `_total`, which OpenMetrics
-    does not allow as a counter: it is `counter` in the text format and `unknown` in OpenMetrics.
+    `unknown` names a counter without `_total`, which OpenMetrics does not allow as a counter: it is
+    `counter` in the text format and `unknown` in OpenMetrics.
     """
 
     name: str
-    kind: Literal["gauge", "unknown"]
+    kind: Literal["gauge", "counter", "unknown"]
     help: str
     labels: tuple[str, ...] = ()
 
@@ -35,7 +35,8 @@ class Family:
         """Give the HELP and TYPE lines."""
         text = self.help.replace("\\", r"\\").replace("\n", r"\n")
         if openmetrics:
-            return f"# HELP {self.name} {_quotable(text)}\n# TYPE {self.name} {self.kind}\n"
+            name = self.name.removesuffix("_total") if self.kind == "counter" else self.name
+            return f"# HELP {name} {_quotable(text)}\n# TYPE {name} {self.kind}\n"
         kind = "counter" if self.kind == "unknown" else self.kind
         return f"# HELP {self.name} {text}\n# TYPE {self.name} {kind}\n"
 
@@ -59,6 +60,16 @@ class LabelTemplate:
             f'{name}="{_quotable(_escaped(value))}"' for name, value in zip(self._names, values, strict=True)
         )
         return f"{self._start},{own}" if self._start and own else self._start or own
+
+
+def with_label(labels: str, name: str, value: str) -> str:
+    """Add a label to rendered ones, which must not have it yet."""
+    return f'{labels},{name}="{_quotable(_escaped(value))}"'
+
+
+def present(samples: Iterable[tuple[str, float | None]]) -> Iterator[Sample]:
+    """Leave out what is unknown: a missing sample, never 0."""
+    return ((labels, value) for labels, value in samples if value is not None)
 
 
 class Page:

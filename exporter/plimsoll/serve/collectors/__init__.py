@@ -1,20 +1,25 @@
-"""The collectors of a PostgreSQL server: one file each, and this tuple of them all."""
+"""The collectors: one file each, and a tuple of them all for each kind of target."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from plimsoll.serve.collectors.containers import ContainersCollector
 from plimsoll.serve.collectors.databases import DatabasesCollector
 from plimsoll.serve.collectors.server import ServerCollector
 from plimsoll.serve.collectors.tables import TablesCollector
+from plimsoll.serve.collectors.usage import UsageCollector
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, Page
-from plimsoll.serve.state import ServerState
+from plimsoll.serve.state.containers import EngineState
+from plimsoll.serve.state.postgres import ServerState
+
+State = TypeVar("State", contravariant=True)
 
 
-class Collector(Protocol):
-    """Measures one thing about a server into its state, and publishes it from there.
+class Collector(Protocol[State]):
+    """Measures one thing about a target into its state, and publishes it from there.
 
     The name is that of the file, of the label `collector`, and of the key in the configuration.
     """
@@ -22,14 +27,17 @@ class Collector(Protocol):
     name: ClassVar[str]
     families: ClassVar[tuple[Family, ...]]
 
-    def __init__(self, state: ServerState) -> None: ...
+    def __init__(self, state: State) -> None: ...
 
     def jobs(self) -> Iterable[Job]:
         """Give what there is to do at present, due or not."""
 
-    def emit(self, page: Page, known: ServerState) -> None:
-        """Add samples of what is known. Runs in another thread, on a snapshot of the state."""
+    def emit(self, page: Page, known: State) -> None:
+        """Add samples of what is known. Runs in another thread, on a copy of the state."""
 
 
-COLLECTORS: tuple[type[Collector], ...] = (ServerCollector, DatabasesCollector, TablesCollector)
-"""The first finds out what is there; the others run when it has succeeded."""
+OF_POSTGRES: tuple[type[Collector[ServerState]], ...] = (ServerCollector, DatabasesCollector, TablesCollector)
+OF_ENGINES: tuple[type[Collector[EngineState]], ...] = (ContainersCollector, UsageCollector)
+"""The first of each finds out what is there; the others run when it has succeeded."""
+
+COLLECTORS: tuple[type[Collector[Any]], ...] = (*OF_POSTGRES, *OF_ENGINES)

@@ -13,7 +13,7 @@ from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, array
 from plimsoll.serve.sources.sql import statement
-from plimsoll.serve.state import DatabaseSize, ServerState
+from plimsoll.serve.state.postgres import DatabaseSize, ServerState
 
 SIZE = Family("pg_database_size_bytes", "gauge", "Disk space used by the database.", ("server", "datname"))
 _BATCH = 100

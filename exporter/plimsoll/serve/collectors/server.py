@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from plimsoll.serve.jobs import Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
-from plimsoll.serve.settings import DatabaseSettings
+from plimsoll.serve.settings.postgres import DatabaseSettings
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.sql import statement
-from plimsoll.serve.state import Database, ServerState
+from plimsoll.serve.state.postgres import Database, ServerState
 
 UP = Family("pg_up", "gauge", "Whether the server answered during this scrape.", ("server",))
 LEFT_OUT = Family(

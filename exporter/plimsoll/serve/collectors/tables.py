@@ -15,7 +15,7 @@ from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
-from plimsoll.serve.state import Database, ServerState, Table, TablePass
+from plimsoll.serve.state.postgres import Database, ServerState, Table, TablePass
 
 _DATABASE = ("server", "datname")
 _TABLE = (*_DATABASE, "schemaname", "relname")

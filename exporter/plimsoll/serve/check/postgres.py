@@ -1,39 +1,21 @@
-"""Tries what a configuration promises: each server, each of its databases, and the grants."""
+"""Tries a PostgreSQL server: each of its databases, and the grants."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 from psycopg import sql
 
+from plimsoll.serve.check.finding import Finding
 from plimsoll.serve.collectors.server import sort_out
-from plimsoll.serve.settings import PostgresSettings, ServerSettings
+from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.sources.postgres import PostgresError, PostgresServer
 from plimsoll.serve.sources.sql import statement
-from plimsoll.serve.state import Database
+from plimsoll.serve.state.postgres import Database
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What came of trying one server or database."""
-
-    subject: str
-    good: bool
-    message: str
-
-    def __str__(self) -> str:
-        return f"{'ok' if self.good else 'BAD':3} {self.subject}: {self.message}"
-
-
-async def try_servers(settings: PostgresSettings) -> AsyncIterator[Finding]:
-    """Connect to every server and every watched database in turn, reading what `serve` would read."""
-    for server in settings.servers:
-        async for finding in _try_server(server):
-            yield finding
-
-
-async def _try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
+async def try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Connect to a server and to each of its watched databases in turn, reading what `serve` would read."""
     server = PostgresServer(settings)
     try:
         async with server.connect() as connection:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from plimsoll.serve.settings import ServerSettings
+from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.sources.postgres import PostgresServer, Reason
 
 
