@@ -62,6 +62,14 @@ def row_of(alert: dict[str, Any], record: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
+def test_promtool_evaluates_all_groups_in_their_order(path: Path) -> None:
+    """It takes groups that are not named, or that share a name, in an order of its own."""
+    groups = [group["name"] for rules in (RECORDING, ALERTS) for group in load(rules)["groups"]]
+    assert load(path)["group_eval_order"] == groups
+    assert len(set(groups)) == len(groups)
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
 def test_promtool_unit_tests(path: Path) -> None:
     said_by(require_program("promtool"), "test", "rules", path)
 
@@ -85,6 +93,14 @@ def test_amtool_accepts_the_routes() -> None:
 def test_names_of_signals() -> None:
     for signal in SIGNALS:
         assert re.fullmatch(r"[a-z]+:[a-z0-9_]+:[a-z0-9_]+", signal), "not level:metric:operations"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("record") or rule["alert"])
+def test_only_containers_of_an_engine_are_judged(rule: dict[str, Any]) -> None:
+    """CAdvisor uses the same names, but knows no engine."""
+    without_labels = re.sub(r"(without|by|on) \([^)]*\)", "", rule["expr"])
+    selectors = re.findall(r"(?<![\w:])(?:container|machine)_\w+(?:\{[^}]*\})?", without_labels)
+    assert [selector for selector in selectors if 'engine!=""' not in selector] == []
 
 
 @each_alert
