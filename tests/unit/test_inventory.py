@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from plimsoll.serve.inventory import STATES, Container, Inventory, Orders, Tally
+from plimsoll.serve.inventory import STATES, Container, Inventory
+from plimsoll.serve.lives import Orders, Tally
 from plimsoll.serve.sources.answers import LIVING, Details, Event, Listed
 
 BEGIN = 1000.0

@@ -45,9 +45,10 @@ MAY_KNOW = {
     "metrics": set(),
     "jobs": {"sources.SourceError"},
     "sources": {"settings"},
-    "inventory": {"sources.answers"},  # pure bookkeeping
+    "lives": {"sources.answers"},  # pure bookkeeping, and so is the inventory
+    "inventory": {"sources.answers", "lives"},
     "state": {"settings", "metrics", "sources", "inventory"},
-    "collectors": {"settings", "metrics", "jobs", "sources", "inventory", "state"},
+    "collectors": {"settings", "metrics", "jobs", "sources", "lives", "inventory", "state"},
     "self_metrics": {"metrics", "jobs"},
     "targets": {"settings", "metrics", "jobs", "sources", "inventory", "state", "collectors"},
     "check": {"settings", "sources", "state", "collectors", "targets"},

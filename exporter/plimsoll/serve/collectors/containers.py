@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple
 
 import structlog
 
-from plimsoll.serve.inventory import STATES, Container, Orders
+from plimsoll.serve.inventory import STATES, Container
 from plimsoll.serve.jobs import Job
+from plimsoll.serve.lives import Orders
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, present, with_label
 from plimsoll.serve.sources import answers
 from plimsoll.serve.sources.answers import Details, Machine
