@@ -158,12 +158,15 @@ def test_interfaces_without_lo() -> None:
     assert files.interfaces(NET_DEV) == {"eth0": ETH0}
 
 
-def test_interfaces_pass_over_what_they_do_not_understand() -> None:
-    text = (
-        f"{NET_DEV}  eth1: 1 2 3\n  eth2:{' 1' * 17}\n  eth3:{' x' * 16}\n  :{' 1' * 16}\nveth4:{' 1' * 16}"
-    )
+@pytest.mark.parametrize("name", ["veth4", "docker0", "nerdctl0", "lo"])
+def test_interfaces_of_containers_inside_are_not_ours(name: str) -> None:
+    assert files.interfaces(f"{NET_DEV}{name}:{' 1' * 16}\n") == {"eth0": ETH0}
 
-    assert files.interfaces(text) == {"eth0": ETH0, "veth4": Traffic(*[1] * 8)}
+
+def test_interfaces_pass_over_what_they_do_not_understand() -> None:
+    text = f"{NET_DEV}  eth1: 1 2 3\n  eth2:{' 1' * 17}\n  eth3:{' x' * 16}\n  :{' 1' * 16}\neth4:{' 1' * 16}"
+
+    assert files.interfaces(text) == {"eth0": ETH0, "eth4": Traffic(*[1] * 8)}
 
 
 def test_interfaces_of_old_kernels_leave_no_space_after_the_colon() -> None:
