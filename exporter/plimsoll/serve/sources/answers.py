@@ -121,7 +121,7 @@ def details(answer: Any) -> Details:
     """Read /containers/<id>/json."""
     with _Reading("/containers/<id>/json"):
         state, config, host = answer["State"], answer["Config"], answer["HostConfig"]
-        period = host.get("CpuPeriod") or 100_000
+        period = int(host.get("CpuPeriod") or 100_000)
         return Details(
             id=answer["Id"],
             name=_name([answer["Name"]]),
@@ -144,7 +144,7 @@ def details(answer: Any) -> Details:
             memory_reservation=max(int(host.get("MemoryReservation") or 0), 0),
             cpu_shares=int(host.get("CpuShares") or 0),
             cpu_quota=int(host.get("NanoCpus") or 0) * period // 10**9 or int(host.get("CpuQuota") or 0),
-            cpu_period=int(period),
+            cpu_period=period,
         )
 
 
@@ -217,7 +217,7 @@ class _Reading:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        if kind and issubclass(kind, (LookupError, TypeError, ValueError, AttributeError)):
+        if kind and issubclass(kind, (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)):
             raise EngineError(f"GET {self._path} was not answered as an engine would: {error!r}") from None
 
 

@@ -100,6 +100,14 @@ class Engine:
             session, self._session = self._session, None
             await session.close()
 
+    async def agree(self) -> None:
+        """Learn who answers, where that is not known.
+
+        Raises:
+            EngineError: nobody does.
+        """
+        await self._agreed()
+
     async def _agreed(self) -> tuple[aiohttp.ClientSession, str]:
         async with self._agreeing:
             if self._session is None:

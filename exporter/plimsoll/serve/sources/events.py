@@ -97,8 +97,10 @@ class EventStream:
             self._task.cancel()
 
     async def _listen(self) -> None:
-        query = {"filters": json.dumps({"type": ["container"]} if self._engine.is_podman else _FILTERS)}
         try:
+            await self._engine.agree()
+            filters = {"type": ["container"]} if self._engine.is_podman else _FILTERS
+            query = {"filters": json.dumps(filters)}
             await self._take_up(query)
             told = self._engine.lines("/events", self._opened, _SILENCE, **query)
             async with aclosing(told) as lines:
