@@ -90,12 +90,14 @@ class Troubled:
         run("--cpus=0.1", name=self.busy, command=BUSY)
         fill = f"head -c {61 * MIB} /dev/zero >/dev/shm/fill; sleep 9999"
         run("--memory=64m", "--shm-size=64m", name=self.full, command=("sh", "-c", fill))
-        run("--memory=20m", name=self.killed, command=("sh", "-c", "(tail /dev/zero); sleep 9999"))
+        wait = "until [ -e /full ]; do sleep 0.1; done"
+        run("--memory=20m", name=self.killed, command=("sh", "-c", f"{wait}; (tail /dev/zero); sleep 9999"))
         run("--health-cmd=false", "--health-interval=1s", "--health-retries=1", name=self.ill)
 
     def get_into_trouble(self) -> None:
         """Do to them what an operator, or bad luck, would do."""
         self.docker.cli("kill", self.crashed)
+        self.docker.cli("exec", self.killed, "touch", "/full")
         self.docker.cli("rm", "--force", self.removed, self.recreated)
         self.docker.run(name=self.recreated)
         self.docker.cli("stop", self.stopped, *self.project)
