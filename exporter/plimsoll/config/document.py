@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,10 @@ from plimsoll.config.problem import ConfigError, Place, Problem
 from plimsoll.config.reading import Source, read_yaml, refused
 from plimsoll.config.section import Section, explain
 
-SECTIONS = ("postgres", "containers")
+SECTIONS = (
+    *("postgres", "containers", "sql"),
+    *("alerts", "webhooks", "relay", "history", "alertmanager", "prometheus", "links"),
+)
 """The names that may stand at the top of the file."""
 
 SomeSection = TypeVar("SomeSection", bound=Section)
@@ -36,10 +39,14 @@ class Document:
         self.path = path
         self._data: Mapping[str, Any] = source.data or {}
         self._lines = source.lines
-        self._problems = [self._problem(place, message, line) for line, place, message in source.complaints]
-        self._problems += [
-            self._problem((key,), f"unknown key; {_ALLOWED}") for key in self._data if key not in SECTIONS
+        self.problems = [self.problem(place, message, line) for line, place, message in source.complaints]
+        self.problems += [
+            self.problem((key,), f"unknown key; {_ALLOWED}") for key in self._data if key not in SECTIONS
         ]
+
+    def __contains__(self, name: str) -> bool:
+        """Say whether the file has a section."""
+        return name in self._data
 
     @classmethod
     def read(cls, path: Path) -> Document:
@@ -59,37 +66,73 @@ class Document:
         Raises:
             ConfigError: everything in them that is wrong, and what is wrong with the file as a whole.
         """
-        problems = list(self._problems)
-        own = {name: value for name, value in self._data.items() if name in model.model_fields}
-        data = self._with_environment(own, (), problems)
-        try:
-            sections = model.model_validate(data, context={"directory": self.path.parent})
-        except ValidationError as error:
-            told = {problem.place for problem in problems}
-            found = (explain(details, model) for details in error.errors())
-            problems += [self._problem(place, message) for place, message in found if place not in told]
-        if problems:
-            raise ConfigError(sorted(problems, key=lambda problem: problem.line))
+        review = Review(self)
+        sections = review.validate(model, review.resolved(model.model_fields), ())
+        review.conclude()
+        assert sections is not None  # noqa: S101 - or there was something wrong
         return sections
 
-    def _problem(self, place: Place, message: str, line: int | None = None) -> Problem:
-        return Problem(str(self.path), line or self._line(place), place, message)
+    def unresolved(self, name: str) -> Any:
+        """Give a section that belongs to somebody else as it is written, or None."""
+        return self._data.get(name)
 
-    def _line(self, place: Place) -> int:
+    def line(self, place: Place) -> int:
         """Give the line of `place`, or of what surrounds it where it is missing from the file."""
         while place not in self._lines and place:
             place = place[:-1]
         return self._lines.get(place, 1)
 
-    def _with_environment(self, value: Any, place: Place, problems: list[Problem]) -> Any:
+    def problem(self, place: Place, message: str, line: int | None = None) -> Problem:
+        """Say what is wrong at a place."""
+        return Problem(str(self.path), line or self.line(place), place, message)
+
+
+class Review:
+    """Looks into parts of a document, and collects what is wrong, so that all of it is told at once."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._problems = list(document.problems)
+
+    def resolved(self, names: Iterable[str]) -> dict[str, Any]:
+        """Give those of some sections that the file has, with environment variables resolved."""
+        found = ((name, self._document.unresolved(name)) for name in names if name in self._document)
+        return {name: self._with_environment(value, (name,)) for name, value in found}
+
+    def validate(self, model: type[SomeSection], value: Any, place: Place) -> SomeSection | None:
+        """Make a section of a value that stands at `place`, or None, and note what is wrong with it."""
+        try:
+            return model.model_validate(value, context={"directory": self._document.path.parent})
+        except ValidationError as error:
+            told = {problem.place for problem in self._problems}
+            for inner, message in (explain(details, model) for details in error.errors()):
+                if (*place, *inner) not in told:
+                    self.blame((*place, *inner), message)
+        return None
+
+    def blame(self, place: Place, message: str) -> None:
+        """Note what is wrong at a place."""
+        self._problems.append(self._document.problem(place, message))
+
+    def conclude(self) -> None:
+        """End the review.
+
+        Raises:
+            ConfigError: something was wrong.
+        """
+        if self._problems:
+            raise ConfigError(sorted(self._problems, key=lambda problem: problem.line))
+
+    def _with_environment(self, value: Any, place: Place) -> Any:
         match value:
             case dict():
-                return {k: self._with_environment(v, (*place, k), problems) for k, v in value.items()}
+                return {key: self._with_environment(inner, (*place, key)) for key, inner in value.items()}
             case list():
-                return [self._with_environment(v, (*place, i), problems) for i, v in enumerate(value)]
+                return [self._with_environment(inner, (*place, i)) for i, inner in enumerate(value)]
             case str():
                 text = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
-                problems += [self._problem(place, complaint) for complaint in _complaints(value, text)]
+                for complaint in _complaints(value, text):
+                    self.blame(place, complaint)
                 return text
             case _:
                 return value
