@@ -14,6 +14,7 @@ import pytest
 
 from engines import Engine
 from serving import Samples, Serving, serving
+from support import missing
 from waiting import eventually
 
 MIB = 2**20
@@ -445,7 +446,7 @@ def device_of(path: Path) -> str:
     number = path.stat().st_dev
     uevent = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/uevent")
     if not uevent.is_file():
-        pytest.skip(f"{path} is on no block device")
+        missing(f"{path} is on no block device")
     (name,) = re.findall(r"^DEVNAME=(.*)$", uevent.read_text(), re.MULTILINE)
     return f"/dev/{name}"
 

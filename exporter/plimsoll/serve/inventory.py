@@ -11,6 +11,8 @@ from plimsoll.serve.sources.answers import LIVING, Details, Event, Listed
 
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead", "removed")
 
+_FRESH = 30.0
+"""Seconds for which events of a container are remembered that was not listed yet."""
 _LAST_MOMENTS = 30.0
 """Seconds; Docker's daemon takes 15 to end its containers, unless it is told otherwise."""
 
@@ -57,9 +59,14 @@ class Inventory:
         self._changed.add(event.id)
 
     def engine_ended(self, moment: float) -> None:
-        """Know that Docker's daemon ended then: what it stopped on its way out, nobody wanted stopped."""
+        """Know that the daemon ended then: what it stopped on its way out, nobody wanted stopped."""
         for life in self._lives.values():
             life.forget_order(moment - _LAST_MOMENTS)
+
+    def events_missed(self) -> None:
+        """Know that there were events which nobody will tell any more, perhaps of orders to stop."""
+        for life in self._lives.values():
+            life.ran_while_we_listened = False
 
     def name_of(self, identity: str) -> str:
         """Give the name that a container had; one that is being removed is listed without."""
@@ -133,7 +140,7 @@ class Inventory:
         self._witnesses = {
             identity: witness
             for identity, witness in self._witnesses.items()
-            if identity in self._lives or now - witness.heard_at < _LAST_MOMENTS
+            if identity in self._lives or now - witness.heard_at < _FRESH
         }
 
     def saw_kills(self, identity: str, count: int, now: float) -> None:

@@ -20,6 +20,9 @@ UP = LIVING | {"restarting"}
 _ENDED_BY_ORDER = frozenset({128 + 2, 128 + 9, 128 + 15})
 """Exit codes of SIGINT, SIGKILL and SIGTERM, with which a stop that was ordered ends programs."""
 
+_LATE = 1.0
+"""Seconds after a kill by which its event has been written."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -66,36 +69,45 @@ class Kills:
     run: int = 0
     base: int = 0
     """What the cgroup had counted when we first looked at a container that had run before our time."""
-    counted_until: float = 0.0
+    unheard: int = 0
+    """How many were seen by another witness and not yet told by an event."""
+    seen_at: float = 0.0
+    """When those were last seen."""
     heard: bool = False
     """Whether an event told of a kill since the last look."""
 
     def hear(self, at: float) -> None:
-        """Take an event, unless the cgroup's count had it already."""
-        if at > self.counted_until:
+        """Take an event, unless another witness was faster."""
+        if self.unheard and at <= self.seen_at + _LATE:
+            self.unheard -= 1
+        else:  # later than those, which then are told by none any more
             self.run += 1
-            self.heard = True
+            self.unheard = 0
+        self.heard = True
 
     def count(self, count: int, now: float, *, is_base: bool) -> None:
         """Take the cgroup's count."""
         if is_base:
             self.base = max(count - self.run, 0)
-        self.run = max(self.run, count - self.base)
-        self.counted_until = now
+        self._see(count - self.base, now)
+
+    def see_end(self, ended_at: float) -> None:
+        """Take that the state tells of a kill, in a run that ended then."""
+        if not self.heard:
+            self._see(1, ended_at)
 
     def begin_run(self) -> None:
         """Know that the container was started again."""
         self.before, self.run, self.base = self.total, 0, 0
 
-    def see_end(self, ended_at: float | None) -> None:
-        """Take that the state tells of a kill, in a run that ended then."""
-        if not self.heard:
-            self.run = max(self.run, 1)
-            self.counted_until = max(self.counted_until, ended_at or 0)
-
     def look(self) -> None:
         """Begin to notice anew whether events tell of kills."""
         self.heard = False
+
+    def _see(self, count: int, at: float) -> None:
+        if count > self.run:
+            self.unheard += count - self.run
+            self.run, self.seen_at = count, at
 
     @property
     def total(self) -> int:
@@ -168,7 +180,7 @@ class Life:
         self.restarts.see(details.restart_count)
         has_ended = details.finished_at != former.finished_at or former is details
         if details.oom_killed and has_ended:
-            self.witness.kills.see_end(details.finished_at)
+            self.witness.kills.see_end(details.finished_at or 0)
         self.witness.kills.look()
 
     def is_expected(self, state: str, orders: Orders) -> bool:

@@ -16,7 +16,7 @@ from plimsoll.serve.metrics import Family, LabelTemplate, Page, present, with_la
 from plimsoll.serve.sources import answers
 from plimsoll.serve.sources.answers import Details, Machine
 from plimsoll.serve.sources.docker import EngineError, RefusedError
-from plimsoll.serve.state.containers import EngineState
+from plimsoll.serve.state.containers import CONTAINER, EngineState
 
 _log = structlog.get_logger(__name__)
 
@@ -27,17 +27,14 @@ _PUT_OFF = 60.0
 """Seconds until a container that could not be inspected is tried again: that may cost the whole timeout."""
 
 _ENGINE = ("engine",)
-_CONTAINER = ("engine", "id", "name", "image")
 CORES = Family("machine_cpu_cores", "gauge", "Processors of the engine's host.", _ENGINE)
 MEMORY = Family("machine_memory_bytes", "gauge", "Memory of the engine's host.", _ENGINE)
-STATE = Family(
-    "container_state", "gauge", "1 for the state that the container is in.", (*_CONTAINER, "state")
-)
+STATE = Family("container_state", "gauge", "1 for the state that the container is in.", (*CONTAINER, "state"))
 HEALTH_STATUS = Family(
     "container_health_status",
     "gauge",
     "1 for what its health check says; running containers with a health check only.",
-    (*_CONTAINER, "status"),
+    (*CONTAINER, "status"),
 )
 OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
     (
@@ -45,7 +42,7 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_expected_running",
             "gauge",
             "Whether it ought to run: it did, nobody ordered it to stop, and it is no one-off.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: int(container.expected_running),
     ),
@@ -54,16 +51,16 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_restarts_total",
             "counter",
             "Restarts by its restart policy; never goes back.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: container.restarts,
     ),
     (
-        Family("container_oom_events_total", "counter", "Kills for want of memory in it.", _CONTAINER),
+        Family("container_oom_events_total", "counter", "Kills for want of memory in it.", CONTAINER),
         lambda container: container.oom_kills,
     ),
     (
-        Family("container_exit_code", "gauge", "With what it ended; while it does not run.", _CONTAINER),
+        Family("container_exit_code", "gauge", "With what it ended; while it does not run.", CONTAINER),
         lambda container: container.exit_code,
     ),
     (
@@ -71,7 +68,7 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_health_state",
             "gauge",
             "1 healthy, 0 starting or unhealthy, -1 without a health check; while it runs.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: _HEALTH_STATES[container.details.health] if container.is_living else None,
     ),
@@ -80,7 +77,7 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_last_seen",
             "gauge",
             "When the engine last listed it, in seconds since the epoch.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: container.last_seen,
     ),
@@ -89,7 +86,7 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_start_time_seconds",
             "gauge",
             "When it was last started, in seconds since the epoch.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: container.details.started_at,
     ),
@@ -98,13 +95,13 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_creation_time_seconds",
             "gauge",
             "When it was created, in seconds since the epoch.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: container.details.created_at,
     ),
     (
         Family(
-            "container_spec_memory_limit_bytes", "gauge", "Its limit of memory; 0 without one.", _CONTAINER
+            "container_spec_memory_limit_bytes", "gauge", "Its limit of memory; 0 without one.", CONTAINER
         ),
         lambda container: container.details.memory_limit,
     ),
@@ -113,7 +110,7 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_spec_memory_reservation_limit_bytes",
             "gauge",
             "What it is left with when the host's memory runs short; 0 without a reservation.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: container.details.memory_reservation,
     ),
@@ -122,16 +119,16 @@ OF_EACH: tuple[tuple[Family, Callable[[Container], float | None]], ...] = (
             "container_spec_cpu_quota",
             "gauge",
             "Microseconds of CPU time that it may use in each period; absent without a limit.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda container: container.details.cpu_quota if container.details.cpu_quota > 0 else None,
     ),
     (
-        Family("container_spec_cpu_period", "gauge", "Microseconds of a period of the quota.", _CONTAINER),
+        Family("container_spec_cpu_period", "gauge", "Microseconds of a period of the quota.", CONTAINER),
         lambda container: container.details.cpu_period,
     ),
     (
-        Family("container_spec_cpu_shares", "gauge", "Its weight when processors are short.", _CONTAINER),
+        Family("container_spec_cpu_shares", "gauge", "Its weight when processors are short.", CONTAINER),
         lambda container: container.details.cpu_shares or _USUAL_SHARES,
     ),
 )
@@ -175,25 +172,12 @@ class ContainersCollector:
         now, asked_at = time.time(), time.monotonic()
         listed = answers.listing(await state.engine.get("/containers/json", all="1"))
         watched = [each for each in listed if wanted(each.name or inventory.name_of(each.id))]
-        due = inventory.due(watched, all_of_them=not nothing_missed)
-        failures = {
-            identity: failure
-            for identity, failure in self._failures.items()
-            if identity in due and failure.at + _PUT_OFF > asked_at
-        }
-        asked = [identity for identity in due if identity not in failures]
-        found = dict(zip(asked, await asyncio.gather(*map(self._inspect, asked)), strict=True))
-        failed_at = time.monotonic()
-        failures |= {
-            identity: Failure(failed_at, str(error))
-            for identity, error in found.items()
-            if isinstance(error, EngineError)
-        }
-        self._failures = failures
+        found = await self._inspect_all(inventory.due(watched, all_of_them=not nothing_missed))
+        gone = {identity for identity, details in found.items() if details is None}
         inventory.look(
-            [container for container in watched if found.get(container.id, container) is not None],
-            {identity: result for identity, result in found.items() if isinstance(result, Details)},
-            failed=failures.keys(),
+            [container for container in watched if container.id not in gone],
+            {identity: details for identity, details in found.items() if details is not None},
+            failed=self._failures.keys(),
             ignored={container.id for container in listed} - {container.id for container in watched},
             orders=Orders(are_told=not state.engine.is_podman, are_heard=state.events.is_open),
             wanted=wanted,
@@ -201,10 +185,33 @@ class ContainersCollector:
             keep_removed=state.settings.keep_removed,
         )
         state.listed_at = asked_at
-        if failures:
-            reasons = ", ".join(sorted({failure.reason for failure in failures.values()})[:3])
+        self._tell_failures(len(watched))
+
+    async def _inspect_all(self, due: Iterable[str]) -> dict[str, Details | None]:
+        """Inspect those that did not fail lately, and note which fail; give None for those that have gone."""
+        begun_at = time.monotonic()
+        put_off = {
+            identity: self._failures[identity]
+            for identity in due
+            if identity in self._failures and self._failures[identity].at + _PUT_OFF > begun_at
+        }
+        asked = [identity for identity in due if identity not in put_off]
+        found = dict(zip(asked, await asyncio.gather(*map(self._inspect, asked)), strict=True))
+        failed_at = time.monotonic()
+        self._failures = put_off | {
+            identity: Failure(failed_at, str(error))
+            for identity, error in found.items()
+            if isinstance(error, EngineError)
+        }
+        return {
+            identity: details for identity, details in found.items() if not isinstance(details, EngineError)
+        }
+
+    def _tell_failures(self, watched: int) -> None:
+        if self._failures:
+            reasons = ", ".join(sorted({failure.reason for failure in self._failures.values()})[:3])
             raise EngineError(
-                f"{len(failures)} of {len(watched)} containers could not be inspected: {reasons}"
+                f"{len(self._failures)} of {watched} containers could not be inspected: {reasons}"
             )
 
     async def _inspect(self, identity: str) -> Details | EngineError | None:

@@ -16,15 +16,14 @@ from plimsoll.serve.sources.answers import Details
 from plimsoll.serve.sources.cgroup import Cgroups, Wanted
 from plimsoll.serve.sources.docker import EngineError, RefusedError
 from plimsoll.serve.sources.usage import Usage
-from plimsoll.serve.state.containers import EngineState, Measured, Source
+from plimsoll.serve.state.containers import CONTAINER, EngineState, Measured
 
-_CONTAINER = ("engine", "id", "name", "image")
-_INTERFACE = (*_CONTAINER, "interface")
-_DEVICE = (*_CONTAINER, "device")
-_SOURCES: tuple[Source, ...] = ("cgroup", "stats", "none")
+_INTERFACE = (*CONTAINER, "interface")
+_DEVICE = (*CONTAINER, "device")
+_SOURCES = ("cgroup", "stats", "none")
 
 CPU = Family(
-    "container_cpu_usage_seconds_total", "counter", "CPU time used, in seconds.", (*_CONTAINER, "cpu")
+    "container_cpu_usage_seconds_total", "counter", "CPU time used, in seconds.", (*CONTAINER, "cpu")
 )
 MEASURED = Family(
     "plimsoll_containers_measured",
@@ -35,18 +34,18 @@ MEASURED = Family(
 OF_EACH: tuple[tuple[Family, Callable[[Usage], float | None]], ...] = (
     (
         Family(
-            "container_cpu_user_seconds_total", "counter", "CPU time in user mode, in seconds.", _CONTAINER
+            "container_cpu_user_seconds_total", "counter", "CPU time in user mode, in seconds.", CONTAINER
         ),
         lambda usage: usage.cpu_user_seconds,
     ),
     (
         Family(
-            "container_cpu_system_seconds_total", "counter", "CPU time in the kernel, in seconds.", _CONTAINER
+            "container_cpu_system_seconds_total", "counter", "CPU time in the kernel, in seconds.", CONTAINER
         ),
         lambda usage: usage.cpu_system_seconds,
     ),
     (
-        Family("container_memory_usage_bytes", "gauge", "Memory used, with the page cache.", _CONTAINER),
+        Family("container_memory_usage_bytes", "gauge", "Memory used, with the page cache.", CONTAINER),
         lambda usage: usage.memory_usage,
     ),
     (
@@ -54,32 +53,32 @@ OF_EACH: tuple[tuple[Family, Callable[[Usage], float | None]], ...] = (
             "container_memory_working_set_bytes",
             "gauge",
             "Memory used, without file pages that were not touched lately.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda usage: usage.memory_working_set,
     ),
     (
-        Family("container_memory_rss", "gauge", "Anonymous memory, in bytes.", _CONTAINER),
+        Family("container_memory_rss", "gauge", "Anonymous memory, in bytes.", CONTAINER),
         lambda usage: usage.memory_rss,
     ),
     (
-        Family("container_memory_cache", "gauge", "Page cache, in bytes.", _CONTAINER),
+        Family("container_memory_cache", "gauge", "Page cache, in bytes.", CONTAINER),
         lambda usage: usage.memory_cache,
     ),
     (
-        Family("container_memory_swap", "gauge", "Swap used, in bytes.", _CONTAINER),
+        Family("container_memory_swap", "gauge", "Swap used, in bytes.", CONTAINER),
         lambda usage: usage.memory_swap,
     ),
     (
-        Family("container_memory_failcnt", "unknown", "How often the limit of memory was hit.", _CONTAINER),
+        Family("container_memory_failcnt", "unknown", "How often the limit of memory was hit.", CONTAINER),
         lambda usage: usage.memory_failcnt,
     ),
     (
-        Family("container_processes", "gauge", "Processes in it.", _CONTAINER),
+        Family("container_processes", "gauge", "Processes in it.", CONTAINER),
         lambda usage: usage.processes,
     ),
     (
-        Family("container_threads", "gauge", "Threads of all its processes.", _CONTAINER),
+        Family("container_threads", "gauge", "Threads of all its processes.", CONTAINER),
         lambda usage: usage.threads,
     ),
 )
@@ -89,7 +88,7 @@ OF_LIMITED: tuple[tuple[Family, Callable[[Usage], float | None]], ...] = (
             "container_cpu_cfs_periods_total",
             "counter",
             "Periods in which its limit of CPU time was in force; with a limit only.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda usage: usage.cfs_periods,
     ),
@@ -98,7 +97,7 @@ OF_LIMITED: tuple[tuple[Family, Callable[[Usage], float | None]], ...] = (
             "container_cpu_cfs_throttled_periods_total",
             "counter",
             "Periods in which it was held back; with a limit only.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda usage: usage.cfs_throttled_periods,
     ),
@@ -107,7 +106,7 @@ OF_LIMITED: tuple[tuple[Family, Callable[[Usage], float | None]], ...] = (
             "container_cpu_cfs_throttled_seconds_total",
             "counter",
             "For how long its threads were held back, in seconds; with a limit only.",
-            _CONTAINER,
+            CONTAINER,
         ),
         lambda usage: usage.cfs_throttled_seconds,
     ),
@@ -149,13 +148,13 @@ OF_PRESSURE = {
             "container_pressure_cpu_waiting_seconds_total",
             "counter",
             "Some of it waited for a CPU.",
-            _CONTAINER,
+            CONTAINER,
         ),
         Family(
             "container_pressure_cpu_stalled_seconds_total",
             "counter",
             "All of it waited for a CPU.",
-            _CONTAINER,
+            CONTAINER,
         ),
     ),
     "memory": (
@@ -163,21 +162,21 @@ OF_PRESSURE = {
             "container_pressure_memory_waiting_seconds_total",
             "counter",
             "Some of it waited for memory.",
-            _CONTAINER,
+            CONTAINER,
         ),
         Family(
             "container_pressure_memory_stalled_seconds_total",
             "counter",
             "All of it waited for memory.",
-            _CONTAINER,
+            CONTAINER,
         ),
     ),
     "io": (
         Family(
-            "container_pressure_io_waiting_seconds_total", "counter", "Some of it waited for I/O.", _CONTAINER
+            "container_pressure_io_waiting_seconds_total", "counter", "Some of it waited for I/O.", CONTAINER
         ),
         Family(
-            "container_pressure_io_stalled_seconds_total", "counter", "All of it waited for I/O.", _CONTAINER
+            "container_pressure_io_stalled_seconds_total", "counter", "All of it waited for I/O.", CONTAINER
         ),
     ),
 }
@@ -274,7 +273,7 @@ class UsageCollector:
             for index, family in enumerate(families):
                 page.add(family, present((labels, pressure[index]) for labels, pressure in under))
         if known.machine is not None:
-            sources = Counter(measured.source for _, measured in found)
+            sources: Counter[str] = Counter(measured.source for _, measured in found)
             sources["none"] = len(living) - len(found)
             page.add(MEASURED, [(self._source_labels(source), sources[source]) for source in _SOURCES])
 

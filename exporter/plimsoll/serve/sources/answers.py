@@ -106,9 +106,11 @@ def machine(answer: Any) -> Machine:
 def listing(answer: Any) -> list[Listed]:
     """Read /containers/json."""
     with _Reading("/containers/json"):
+        if not isinstance(answer, list):  # an empty object would say that there is no container
+            raise TypeError("no list")
         return [
             Listed(
-                entry["Id"],
+                str(entry["Id"]),
                 _name(entry.get("Names") or ()),
                 _state(entry["State"]),
                 next((word for sign, word in _HEALTH.items() if sign in entry.get("Status", "")), None),
@@ -123,10 +125,10 @@ def details(answer: Any) -> Details:
         state, config, host = answer["State"], answer["Config"], answer["HostConfig"]
         period = int(host.get("CpuPeriod") or 100_000)
         return Details(
-            id=answer["Id"],
+            id=str(answer["Id"]),
             name=_name([answer["Name"]]),
-            image=config.get("Image") or "",
-            labels=config.get("Labels") or {},
+            image=str(config.get("Image") or ""),
+            labels={name: str(value) for name, value in (config.get("Labels") or {}).items()},
             state=_state(state["Status"]),
             health=_health(state) if _state(state["Status"]) in LIVING else None,
             pid=int(state.get("Pid") or 0),
@@ -136,10 +138,10 @@ def details(answer: Any) -> Details:
             created_at=_time(answer.get("Created")),
             started_at=_time(state.get("StartedAt")),
             finished_at=_time(state.get("FinishedAt")),
-            restart_policy=(host.get("RestartPolicy") or {}).get("Name") or "no",
+            restart_policy=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
             auto_remove=bool(host.get("AutoRemove")),
-            network_mode=host.get("NetworkMode") or "",
-            cgroup_parent=host.get("CgroupParent") or "",
+            network_mode=str(host.get("NetworkMode") or ""),
+            cgroup_parent=str(host.get("CgroupParent") or ""),
             memory_limit=max(int(host.get("Memory") or 0), 0),
             memory_reservation=max(int(host.get("MemoryReservation") or 0), 0),
             cpu_shares=int(host.get("CpuShares") or 0),
@@ -156,7 +158,7 @@ def event(line: Mapping[str, Any]) -> Event:
         action = str(line["Action"]).partition(":")[0]
         code = attributes.get("exitCode", attributes.get("containerExitCode"))
         return Event(
-            actor["ID"],
+            str(actor["ID"]),
             _ACTIONS.get(action, action),
             int(code) if code is not None else None,
             int(line.get("timeNano") or int(line["time"]) * 10**9),
@@ -166,28 +168,28 @@ def event(line: Mapping[str, Any]) -> Event:
 def usage(answer: Any) -> Usage | None:
     """Read /containers/<id>/stats, which knows no processes and no pressure; None for one that has ended."""
     with _Reading("/containers/<id>/stats"):
-        if _time(answer.get("read")) is None:
+        if answer is None or _time(answer.get("read")) is None:
             return None
         cpu = answer.get("cpu_stats") or {}
         times, throttling = cpu.get("cpu_usage") or {}, cpu.get("throttling_data") or {}
         memory = answer.get("memory_stats") or {}
         parts = memory.get("stats") or {}
-        used = memory.get("usage")
-        inactive = _first(parts, "total_inactive_file", "inactive_file")
+        used = _count(memory, "usage")
+        inactive = _count(parts, "total_inactive_file", "inactive_file")
         return Usage(
-            cpu_seconds=_seconds(times.get("total_usage")),
-            cpu_user_seconds=_seconds(times.get("usage_in_usermode")),
-            cpu_system_seconds=_seconds(times.get("usage_in_kernelmode")),
-            cfs_periods=throttling.get("periods"),
-            cfs_throttled_periods=throttling.get("throttled_periods"),
-            cfs_throttled_seconds=_seconds(throttling.get("throttled_time")),
+            cpu_seconds=_seconds(times, "total_usage"),
+            cpu_user_seconds=_seconds(times, "usage_in_usermode"),
+            cpu_system_seconds=_seconds(times, "usage_in_kernelmode"),
+            cfs_periods=_count(throttling, "periods"),
+            cfs_throttled_periods=_count(throttling, "throttled_periods"),
+            cfs_throttled_seconds=_seconds(throttling, "throttled_time"),
             memory_usage=used,
             memory_working_set=max(used - inactive, 0) if used is not None and inactive is not None else None,
-            memory_rss=_first(parts, "total_rss", "anon"),
-            memory_cache=_first(parts, "total_cache", "file"),
-            memory_swap=parts.get("total_swap"),
-            memory_failcnt=memory.get("failcnt"),
-            threads=(answer.get("pids_stats") or {}).get("current"),
+            memory_rss=_count(parts, "total_rss", "anon"),
+            memory_cache=_count(parts, "total_cache", "file"),
+            memory_swap=_count(parts, "total_swap"),
+            memory_failcnt=_count(memory, "failcnt"),
+            threads=_count(answer.get("pids_stats") or {}, "current"),
             read_bytes=dict(_blocks(answer, "read")),
             written_bytes=dict(_blocks(answer, "write")),
             network={
@@ -242,12 +244,14 @@ def _time(text: str | None) -> float | None:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _seconds(nanoseconds: int | None) -> float | None:
+def _seconds(values: Mapping[str, Any], name: str) -> float | None:
+    nanoseconds = _count(values, name)
     return None if nanoseconds is None else nanoseconds / 1e9
 
 
-def _first(values: Mapping[str, int], *names: str) -> int | None:
-    return next((values[name] for name in names if name in values), None)
+def _count(values: Mapping[str, Any], *names: str) -> int | None:
+    """Give the first of some counts that is there."""
+    return next((int(values[name]) for name in names if values.get(name) is not None), None)
 
 
 def _blocks(answer: Mapping[str, Any], wanted: str) -> Iterator[tuple[str, int]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -45,6 +46,7 @@ class Engine:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
+        self._certificates: ssl.SSLContext | None = None
         self._agreeing = asyncio.Lock()
         self._places = asyncio.Semaphore(_CONCURRENT)
         self.version = ""
@@ -118,6 +120,7 @@ class Engine:
             return self._session, self.version
 
     async def _agree(self, session: aiohttp.ClientSession) -> None:
+        self._certificates = self._read_certificates()
         async with self._asking(session, "/version", {}) as response:
             answer = await _json(response)
         try:
@@ -136,17 +139,21 @@ class Engine:
     def _new_session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout)
         scheme, _, place = self._settings.docker_host.partition("://")
+        connector: aiohttp.BaseConnector
         if scheme == "unix":
-            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(place, limit=0)
-            return aiohttp.ClientSession("http://engine", connector=connector, timeout=timeout)
-        if self._settings.tls is None:
-            return aiohttp.ClientSession(f"http://{place}", timeout=timeout)
+            connector, base = aiohttp.UnixConnector(place, limit=0), "http://engine"
+        else:
+            connector, base = (
+                aiohttp.TCPConnector(limit=0),
+                f"http{'s' if self._settings.tls else ''}://{place}",
+            )
+        return aiohttp.ClientSession(base, connector=connector, timeout=timeout)
+
+    def _read_certificates(self) -> ssl.SSLContext | None:
         try:
-            context = self._settings.tls.context()
+            return self._settings.tls.context() if self._settings.tls else None
         except ValueError as error:
             raise EngineError(f"tls: {error}") from None
-        connector = aiohttp.TCPConnector(ssl=context, limit=0)
-        return aiohttp.ClientSession(f"https://{place}", connector=connector, timeout=timeout)
 
     @asynccontextmanager
     async def _asking(
@@ -158,7 +165,11 @@ class Engine:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with session.get(
-                path, params=query, allow_redirects=False, timeout=limit or session.timeout
+                path,
+                params=query,
+                allow_redirects=False,
+                timeout=limit or session.timeout,
+                ssl=self._certificates or True,
             ) as response:
                 if response.status != 200:
                     raise RefusedError(path, response.status, await _reason(response))
@@ -167,9 +178,6 @@ class Engine:
             if not error.is_policy:
                 self.version = ""  # after an upgrade, perhaps, it does not speak that one any more
             raise
-        except aiohttp.ClientSSLError as error:
-            await self.close()  # to read the certificates anew
-            raise EngineError(self._what_happened(path, error)) from None
         except (OSError, aiohttp.ClientError, ValueError, RuntimeError) as error:
             if isinstance(error, aiohttp.ClientConnectionError):
                 self.version = ""  # who answers next time may speak another
@@ -197,8 +205,10 @@ def _version(text: str) -> tuple[int, int]:
 
 
 async def _json(response: aiohttp.ClientResponse) -> Any:
+    """Read JSON, and None of an answer without a body, such as Podman's about a container that has ended."""
+    body = await response.read()
     try:
-        return json.loads(await response.read())
+        return json.loads(body) if body else None
     except ValueError:
         raise EngineError(f"GET {response.url.path} was not answered with JSON") from None
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import structlog
 
@@ -30,6 +29,21 @@ _SILENCE = 300.0
 """Seconds without an event after which the stream is taken up anew: what is between may have forgotten it."""
 _RETRY = 60.0
 """Seconds until a stream that was refused is asked for again."""
+_MEMORY = 256
+"""Events, of whatever kind, that Docker's daemon keeps in memory."""
+
+
+class Listener(Protocol):
+    """Who is told of events, and of what was missed."""
+
+    def hear(self, event: Event) -> None:
+        """Take an event."""
+
+    def engine_ended(self, moment: float) -> None:
+        """Know that the daemon ended then (seconds since the epoch), and that another one answers."""
+
+    def events_missed(self) -> None:
+        """Know that there were events which nobody will tell any more."""
 
 
 class EventStream:
@@ -37,22 +51,13 @@ class EventStream:
 
     Args:
         engine: whose events.
-        hear: gets each event.
-        exchanged: is called when another daemon answers than before, with the moment when that was lost, in
-            seconds since the epoch.
+        listener: who is told.
         former: the stream that this one takes over from.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        hear: Callable[[Event], None],
-        exchanged: Callable[[float], None],
-        former: EventStream | None = None,
-    ) -> None:
+    def __init__(self, engine: Engine, listener: Listener, former: EventStream | None = None) -> None:
         self._engine = engine
-        self._hear = hear
-        self._exchanged = exchanged
+        self._listener = listener
         self._task: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
         self._whole = False
@@ -107,7 +112,7 @@ class EventStream:
                 async for line in lines:
                     if line.strip():
                         self.last = event(_parsed(line))
-                        self._hear(self.last)
+                        self._listener.hear(self.last)
         except EngineError as error:
             if isinstance(error, RefusedError) and error.is_policy:
                 if self._refused_at is None:
@@ -126,27 +131,44 @@ class EventStream:
 
         That one is not asked what it did while it started, for it stops what the former left running.
         """
-        if self._lost_at is not None and self.since is not None:
-            if self._engine.is_podman or await self._remembers(self._lost_at):
-                query["since"] = _moment(self.last.nanoseconds + 1 if self.last else self.since)
-                self._whole = True
-                return
-            self._exchanged(self._lost_at)
-        self.last, self.since = None, int(time.time() * 1e9)
-        self._whole = False
+        if self._lost_at is None or self.since is None:
+            self._begin()
+            return
+        memory = await self._memory_of(self._lost_at)
+        if memory == "none":
+            self._begin()
+            self._listener.engine_ended(self._lost_at)
+            return
+        query["since"] = _moment(self.last.nanoseconds + 1 if self.last else self.since)
+        self._whole = memory == "whole"
+        if not self._whole:
+            self._listener.events_missed()
 
-    async def _remembers(self, moment: float) -> bool:
-        """Say whether Docker's daemon was there at a moment, and remembers all since.
+    def _begin(self) -> None:
+        self.last, self.since, self._whole = None, time.time_ns(), False
 
-        It keeps its last 256 events, of whatever kind, in memory: one from before tells both.
+    async def _memory_of(self, moment: float) -> Literal["whole", "part", "none"]:
+        """Say how much the engine remembers of what was since a moment.
+
+        A daemon that remembers something older was there then, and has forgotten nothing since. One whose
+        memory is full of what came later may have been. Podman has no daemon, and forgets nothing.
         """
-        opened = asyncio.Event()
-        query = {"since": "0", "until": _moment(int(moment * 1e9))}
-        async with aclosing(self._engine.lines("/events", opened, _PATIENCE, **query)) as lines:
-            async for line in lines:
-                if line.strip():
-                    return True
-        return False
+        if self._engine.is_podman:
+            return "whole"
+        newer, opened = 0, asyncio.Event()
+        query = {"since": "0", "until": _moment(time.time_ns())}
+        told = self._engine.lines("/events", opened, _SILENCE, **query)
+        try:
+            async with asyncio.timeout(_PATIENCE), aclosing(told) as lines:
+                async for line in lines:
+                    if line.strip():
+                        if event(_parsed(line)).at <= moment:
+                            return "whole"
+                        newer += 1
+        except TimeoutError:  # by the engine's clock, `until` is yet to come
+            if not opened.is_set():
+                raise EngineError("GET /events was not answered in time") from None
+        return "part" if newer >= _MEMORY else "none"
 
 
 def _moment(nanoseconds: int) -> str:

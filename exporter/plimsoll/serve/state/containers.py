@@ -15,14 +15,15 @@ from plimsoll.serve.sources.docker import Engine
 from plimsoll.serve.sources.events import EventStream
 from plimsoll.serve.sources.usage import Usage
 
-Source = Literal["cgroup", "stats", "none"]
+CONTAINER = ("engine", "id", "name", "image")
+"""The labels that all series of a container have, beside those that users add."""
 
 
 class Measured(NamedTuple):
     """What a container has used, who said so, and when (seconds of the monotonic clock)."""
 
     usage: Usage
-    source: Source
+    source: Literal["cgroup", "stats"]
     at: float
 
 

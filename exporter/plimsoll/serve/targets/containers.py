@@ -22,7 +22,7 @@ class EngineTarget(Target[EngineState]):
         engine = Engine(settings)
         known = former.state if former and former.settings.docker_host == settings.docker_host else None
         inventory = known.inventory if known else Inventory()
-        events = EventStream(engine, inventory.hear, inventory.engine_ended, known.events if known else None)
+        events = EventStream(engine, inventory, known.events if known else None)
         super().__init__(EngineState(settings, engine, inventory, events), OF_ENGINES)
 
     async def collect(self) -> None:
