@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export DSN
 
-.PHONY: help setup run test test-matrix bench lint clean
+.PHONY: help setup run test test-matrix generate bench lint clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand --tabs=14
@@ -25,8 +25,13 @@ test-matrix:  ## the suite on PostgreSQL 13, 14, 15, 16, 17 and 18
 	@.ci/setup matrix
 	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 2 $(ARGS)
 
+generate:  ## compile the catalogue into rules/alerts.yml, alertmanager/alertmanager.yml and docs/alerts.md
+	@.ci/setup test
+	@exec .venv/bin/python -m plimsoll.alerts.shipping
+
 bench:  ## what a scrape costs, beside a peer in the same run; prints a table
 	@.ci/setup test
+	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_overrides.py
 	@PYTHONPATH=tests exec .venv/bin/python tests/bench/bench_containers.py
 
 lint:  ## ruff and mypy

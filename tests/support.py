@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,3 +28,10 @@ def require_program(name: str, *other_names: str) -> str:
         if path := shutil.which(candidate, path=PATH):
             return path
     missing(f"{name} is not on PATH: `make setup` gets it")
+
+
+def said_by(program: str, *arguments: str | Path) -> str:
+    """Run a program that has to succeed, and give what it said."""
+    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout

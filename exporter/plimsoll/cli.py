@@ -16,6 +16,11 @@ from plimsoll.web.listener import Address
 
 Value = TypeVar("Value")
 
+_WATCHED = (
+    "plimsoll.yml; without it, DATA_SOURCE_NAME or libpq's PG* variables name the one server, and "
+    "DOCKER_HOST or the usual sockets the engine"
+)
+
 GOOD, FAILED = 0, 1
 """Exit statuses; argparse itself ends with 2 on wrong usage."""
 
@@ -48,7 +53,7 @@ def _check(options: argparse.Namespace) -> int:
 
     settings = load_settings(options.config_file)
     source = options.config_file or "environment"
-    _say(f"{source}: {len(settings.servers)} server(s) and {len(settings.engines)} engine(s) configured")
+    _say(f"{source}: {len(settings.servers)} server(s) and {len(settings.containers)} engine(s) configured")
     if not options.connect:
         return GOOD
 
@@ -60,6 +65,36 @@ def _check(options: argparse.Namespace) -> int:
         return good
 
     return GOOD if asyncio.run(report()) else FAILED
+
+
+def _render(options: argparse.Namespace) -> int:
+    from plimsoll.alerts import command
+
+    if options.reload and (options.check or options.format != "files"):
+        options.refuse("--reload stands neither beside --check nor beside --format=prometheusrule")
+    if options.output is None and not options.check and options.format == "files":
+        options.refuse("--output is required, unless --check or --format=prometheusrule is given")
+    if options.check:
+        outcome = command.verify(options.config_file, options.output)
+    elif options.format == "prometheusrule":
+        outcome = command.resource(options.config_file)
+    else:
+        outcome = command.write(options.config_file, options.output, reload=options.reload)
+    if not outcome.good:
+        return _failed(outcome.text)
+    _say(outcome.text.rstrip("\n"))
+    return GOOD
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from plimsoll.alerts.explain import explain
+    from plimsoll.alerts.rendering import make_plan
+
+    try:
+        _say(explain(make_plan(options.config_file), options.alert, dict(options.labels)))
+    except ValueError as error:
+        return _failed(str(error))
+    return GOOD
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -78,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_check(commands)
+    _add_render(commands)
+    _add_explain(commands)
     _add_demo(commands)
     return parser
 
@@ -137,6 +174,55 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command.set_defaults(command=_check)
 
 
+def _add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "render",
+        help="the file becomes rules and Alertmanager's configuration; --reload takes them into service",
+        description="Compile the catalogue of presets and your file into DIR/rules/*.yml and "
+        "DIR/alertmanager/alertmanager.yml. Each run writes a complete new set and swaps one link, so that "
+        "nobody ever reads half of it. promtool and amtool check it first, if they are on PATH.",
+    )
+    _add_config_file(command, "plimsoll.yml; without it, the presets as they are")
+    command.add_argument("--output", type=Path, metavar="DIR", help="where sets of files are kept")
+    command.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; with --output, fail if what is there is not what the file gives",
+    )
+    command.add_argument(
+        "--reload",
+        action="store_true",
+        help="let Prometheus (prometheus.url) and every Alertmanager (alertmanager.urls) load the set, ask "
+        "what they run, and go back to the former set if one refuses",
+    )
+    command.add_argument(
+        "--format",
+        choices=("files", "prometheusrule"),
+        default="files",
+        help="prometheusrule prints all rules as that resource of Kubernetes (default %(default)s)",
+    )
+    command.set_defaults(command=_render, refuse=command.error)
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "explain",
+        help="what holds for an alert and given labels, and where each value comes from",
+        description="Show the threshold and every other value that holds for a series, with the file and "
+        "line that each comes from, who would be told, and the PromQL to paste.",
+    )
+    command.add_argument("alert", metavar="ALERT", help="its name, such as DatabaseGrowthHigh")
+    command.add_argument(
+        "labels",
+        metavar="label=value",
+        nargs="*",
+        type=_checked(_label),
+        help="of the series in question; a label that is not given counts as absent",
+    )
+    _add_config_file(command, "plimsoll.yml; without it, the presets as they are")
+    command.set_defaults(command=_explain)
+
+
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "demo",
@@ -153,15 +239,15 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.set_defaults(command=_demo)
 
 
-def _add_config_file(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--config.file",
-        dest="config_file",
-        type=Path,
-        metavar="FILE",
-        help="plimsoll.yml; without it, DATA_SOURCE_NAME or libpq's PG* variables name the one server, and "
-        "DOCKER_HOST or the usual sockets the engine",
-    )
+def _add_config_file(command: argparse.ArgumentParser, help_text: str = _WATCHED) -> None:
+    command.add_argument("--config.file", dest="config_file", type=Path, metavar="FILE", help=help_text)
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"must be label=value, is {text!r}")
+    return name, value
 
 
 def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:

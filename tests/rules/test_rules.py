@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from support import require_program
+from plimsoll.alerts.catalogue import load_catalogue
+from plimsoll.alerts.shipping import shipped_files
+from support import require_program, said_by
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -33,19 +34,12 @@ def rules_in(path: Path) -> list[dict[str, Any]]:
 
 RULES = rules_in(RECORDING) + rules_in(ALERTS)
 ALERT_RULES = [rule for rule in RULES if "alert" in rule]
-ALERT_TABLE = [rule for rule in RULES if rule.get("record", "").startswith("plimsoll:alert_")]
+ALERT_TABLE = [rule for rule in RULES if rule.get("record", "").startswith("plimsoll:")]
 SIGNALS = {rule["record"] for rule in RULES if "record" in rule and rule not in ALERT_TABLE}
 TEST_FILES = sorted(HERE.glob("*.yml"))
 TEST_CASES = [case for path in TEST_FILES for case in load(path)["tests"]]
 
 each_alert = pytest.mark.parametrize("alert", ALERT_RULES, ids=lambda rule: rule["alert"])
-
-
-def said_by(program: str, *arguments: str | Path) -> str:
-    """Run a program that has to succeed, and give what it said."""
-    done = subprocess.run([program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 def comparison(alert: dict[str, Any]) -> re.Match[str]:
@@ -57,7 +51,7 @@ def comparison(alert: dict[str, Any]) -> re.Match[str]:
 def row_of(alert: dict[str, Any], record: str) -> dict[str, Any]:
     """Give the only row of the alert table that describes an alert: nothing is overridden here."""
     rows = [rule for rule in ALERT_TABLE if rule["record"] == record]
-    (row,) = [rule for rule in rows if rule["labels"]["alertname"] == alert["alert"]]
+    (row,) = [rule for rule in rows if rule["labels"].get("alertname") == alert["alert"]]
     return row
 
 
@@ -110,7 +104,8 @@ def test_conventions_of_an_alert(alert: dict[str, Any]) -> None:
     assert alert["labels"].keys() == {"severity", "category"}
     assert alert["labels"]["severity"] in SEVERITIES
     assert not any("{{" in value for value in alert["labels"].values())
-    assert alert["annotations"].keys() >= {"summary", "description", "threshold", "value"}
+    texts = {"summary", "description", "threshold", "value", "runbook_url", "dashboard_url"}
+    assert alert["annotations"].keys() >= texts
     assert "{{" not in alert["annotations"]["summary"]
 
 
@@ -129,6 +124,7 @@ def test_the_alert_table_repeats_the_alert(alert: dict[str, Any]) -> None:
     assert info["expr"] == "vector(1)"
     assert info["labels"] == {
         "alertname": alert["alert"],
+        "override": "",
         "signal": match["signal"],
         "operator": match["operator"],
         "for": alert["for"],
@@ -140,7 +136,20 @@ def test_the_alert_table_repeats_the_alert(alert: dict[str, Any]) -> None:
 
 
 def test_the_alert_table_has_no_other_alerts() -> None:
-    assert {rule["labels"]["alertname"] for rule in ALERT_TABLE} == {alert["alert"] for alert in ALERT_RULES}
+    (version, *rows) = ALERT_TABLE
+    assert version["record"] == "plimsoll:rules_info"
+    assert {rule["labels"]["alertname"] for rule in rows} == {alert["alert"] for alert in ALERT_RULES}
+
+
+@pytest.mark.parametrize("name", sorted(shipped_files()))
+def test_what_is_shipped_is_what_the_catalogue_gives(name: str) -> None:
+    """`make generate` writes it."""
+    assert (ROOT / name).read_text("utf-8") == shipped_files()[name]
+
+
+def test_the_catalogue_knows_every_signal() -> None:
+    assert load_catalogue().signals.keys() == SIGNALS
+    assert not load_catalogue().compiled.keys() & {rule["record"] for rule in rules_in(RECORDING)}
 
 
 @each_alert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from plimsoll.config.problem import ConfigError, Place, Problem
 from plimsoll.config.reading import Source, read_yaml, refused
-from plimsoll.config.section import Section, explain
+from plimsoll.config.section import Section, explanations, problems_elsewhere
 
 SECTIONS = (
     *("postgres", "containers", "sql"),
@@ -22,7 +22,6 @@ SECTIONS = (
 
 SomeSection = TypeVar("SomeSection", bound=Section)
 
-_ALLOWED = f"allowed: {', '.join(SECTIONS)}"
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
@@ -32,16 +31,18 @@ class Document:
     """A configuration file whose sections have not been looked into yet.
 
     Secrets and environment variables are resolved when `sections` is called, so a process needs those of
-    its own sections only.
+    its own sections only. `sections` names what may stand at the top.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path, source: Source, sections: Sequence[str] = SECTIONS) -> None:
         self.path = path
         self._data: Mapping[str, Any] = source.data or {}
         self._lines = source.lines
         self.problems = [self.problem(place, message, line) for line, place, message in source.complaints]
         self.problems += [
-            self.problem((key,), f"unknown key; {_ALLOWED}") for key in self._data if key not in SECTIONS
+            self.problem((key,), f"unknown key; {_allowed(sections)}")
+            for key in self._data
+            if key not in sections
         ]
 
     def __contains__(self, name: str) -> bool:
@@ -49,7 +50,7 @@ class Document:
         return name in self._data
 
     @classmethod
-    def read(cls, path: Path) -> Document:
+    def read(cls, path: Path, sections: Sequence[str] = SECTIONS) -> Document:
         """Read `path`. Keys that are unknown or stand twice are told with the mistakes of the sections.
 
         Raises:
@@ -57,8 +58,8 @@ class Document:
         """
         source = read_yaml(path)
         if source.data is not None and not isinstance(source.data, dict):
-            raise refused(path, source.lines[()], f"must be a mapping of sections; {_ALLOWED}")
-        return cls(path, source)
+            raise refused(path, source.lines[()], f"must be a mapping of sections; {_allowed(sections)}")
+        return cls(path, source, sections)
 
     def sections(self, model: type[SomeSection]) -> SomeSection:
         """Validate the sections that `model` has fields for; where the file lacks one, its default stands.
@@ -94,10 +95,13 @@ class Review:
         self._document = document
         self._problems = list(document.problems)
 
-    def resolved(self, names: Iterable[str]) -> dict[str, Any]:
-        """Give those of some sections that the file has, with environment variables resolved."""
+    def resolved(self, names: Iterable[str], but: Container[str] = ()) -> dict[str, Any]:
+        """Give those of some sections that the file has, with environment variables resolved.
+
+        What stands at keys of the names `but` is left as it is written: secrets of another process.
+        """
         found = ((name, self._document.unresolved(name)) for name in names if name in self._document)
-        return {name: self._with_environment(value, (name,)) for name, value in found}
+        return {name: self._with_environment(value, (name,), but) for name, value in found}
 
     def validate(self, model: type[SomeSection], value: Any, place: Place) -> SomeSection | None:
         """Make a section of a value that stands at `place`, or None, and note what is wrong with it."""
@@ -105,9 +109,10 @@ class Review:
             return model.model_validate(value, context={"directory": self._document.path.parent})
         except ValidationError as error:
             told = {problem.place for problem in self._problems}
-            for inner, message in (explain(details, model) for details in error.errors()):
+            for inner, message in explanations(error, model):
                 if (*place, *inner) not in told:
                     self.blame((*place, *inner), message)
+            self._problems += problems_elsewhere(error)
         return None
 
     def blame(self, place: Place, message: str) -> None:
@@ -121,14 +126,21 @@ class Review:
             ConfigError: something was wrong.
         """
         if self._problems:
-            raise ConfigError(sorted(self._problems, key=lambda problem: problem.line))
+            raise ConfigError(sorted(self._problems, key=self._order))
 
-    def _with_environment(self, value: Any, place: Place) -> Any:
+    def _order(self, problem: Problem) -> tuple[bool, str, int]:
+        """Put the document itself before the files that it names."""
+        return problem.file != str(self._document.path), problem.file, problem.line
+
+    def _with_environment(self, value: Any, place: Place, but: Container[str]) -> Any:
         match value:
             case dict():
-                return {key: self._with_environment(inner, (*place, key)) for key, inner in value.items()}
+                return {
+                    key: inner if key in but else self._with_environment(inner, (*place, key), but)
+                    for key, inner in value.items()
+                }
             case list():
-                return [self._with_environment(inner, (*place, i)) for i, inner in enumerate(value)]
+                return [self._with_environment(inner, (*place, i), but) for i, inner in enumerate(value)]
             case str():
                 text = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), value)
                 for complaint in _complaints(value, text):
@@ -147,3 +159,7 @@ def _complaints(value: str, text: str) -> Iterator[str]:
             yield f"${{{name}}} names no environment variable; ${{NAME}} is allowed"
     if _NO_TEXT.search(text):
         yield "holds a NUL or half of a surrogate pair, which no text may"
+
+
+def _allowed(sections: Sequence[str]) -> str:
+    return f"allowed: {', '.join(sections)}"

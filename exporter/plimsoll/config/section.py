@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from plimsoll.config.problem import Place, Problem
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -23,6 +26,29 @@ class PlacedError(ValueError):
     def __init__(self, message: str, *place: str | int) -> None:
         super().__init__(message)
         self.place = place
+
+
+class ElsewhereError(ValueError):
+    """Mistakes in other files, which a value names."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def explanations(error: ValidationError, model: type[Section]) -> Iterator[tuple[Place, str]]:
+    """Explain each mistake that lies in `model` itself."""
+    return (explain(details, model) for details in error.errors() if not _is_elsewhere(details))
+
+
+def problems_elsewhere(error: ValidationError) -> list[Problem]:
+    """Give what is wrong in other files, once each."""
+    told = [details["ctx"]["error"] for details in error.errors() if _is_elsewhere(details)]
+    return list(dict.fromkeys(problem for each in told for problem in each.problems))
+
+
+def _is_elsewhere(details: ErrorDetails) -> bool:
+    return isinstance(details.get("ctx", {}).get("error"), ElsewhereError)
 
 
 def explain(details: ErrorDetails, model: type[Section]) -> tuple[tuple[str | int, ...], str]:
@@ -49,6 +75,12 @@ def explain(details: ErrorDetails, model: type[Section]) -> tuple[tuple[str | in
         case "string_type":
             hint = "; put it in quotes" if isinstance(value, int | float) else ""
             return place, f"must be text, is {kind(value)}{hint}"
+        case "bool_type":
+            return place, f"must be true or false, is {shown(value)}"
+        case "literal_error":
+            return place, f"must be {context['expected']}, is {shown(value)}"
+        case "too_short":
+            return place, "must have at least one entry"
         case "list_type" | "tuple_type":
             return place, f"must be a list, is {kind(value)}"
         case "model_type" | "dict_type":
@@ -71,9 +103,15 @@ def shown(value: object) -> str:
 def _allowed_keys(model: type[Section], place: tuple[str | int, ...]) -> list[str]:
     """Give the keys of the mapping at `place` below `model`; indexes and free keys lead to no other model."""
     for step in place:
-        if field := model.model_fields.get(str(step)):
+        if field := _fields(model).get(str(step)):
             model = next(_models_in(field.annotation))
-    return list(model.model_fields)
+    return list(_fields(model))
+
+
+def _fields(model: type[Section]) -> dict[str, FieldInfo]:
+    """Give the fields of a section that may be used, by the names that they have in the file."""
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    return {name: field for name, field in fields.items() if not field.deprecated}
 
 
 def _models_in(annotation: Any) -> Iterator[type[Section]]:

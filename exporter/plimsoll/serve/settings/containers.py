@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,13 +10,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from plimsoll.alerts.labels import COMPOSE_LABELS, published_name
 from plimsoll.config import PlacedError, Section
 from plimsoll.config.engines import SOCKETS, DockerHost, check_docker_host, engine_here
 from plimsoll.config.fields import Duration, FilePath, Name, Timeout
 from plimsoll.serve.settings.shared import OwnLabel, Selection
-
-_COMPOSE = ("com.docker.compose.project", "com.docker.compose.service")
-_NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def _directory(value: Any) -> Path:
@@ -27,11 +24,6 @@ def _directory(value: Any) -> Path:
 
 
 Directory = Annotated[Path, BeforeValidator(_directory)]
-
-
-def label_name(container_label: str) -> str:
-    """Give the name under which a container's label is published: cAdvisor's."""
-    return f"container_label_{_NO_LABEL.sub('_', container_label)}"
 
 
 def _no_passphrase() -> str:
@@ -79,7 +71,7 @@ class EngineSettings(Selection):
     name: Name
     docker_host: DockerHost = f"unix://{SOCKETS[0]}"
     tls: TlsSettings | None = None
-    labels: tuple[Name, ...] = _COMPOSE
+    labels: tuple[Name, ...] = COMPOSE_LABELS
     labels_as: dict[OwnLabel, Name] = Field(default_factory=dict)
     static_labels: dict[OwnLabel, str] = Field(default_factory=dict)
     host_root: Directory = Path("/")
@@ -107,7 +99,7 @@ class EngineSettings(Selection):
     def _label_sources(self) -> Iterator[tuple[str, str | int, str]]:
         """Give each key that names labels, where in it one is named, and that label's name."""
         for index, label in enumerate(self.labels):
-            yield "labels", index, label_name(label)
+            yield "labels", index, published_name(label)
         for name in self.labels_as:
             yield "labels_as", name, name
         for name in self.static_labels:
@@ -116,7 +108,7 @@ class EngineSettings(Selection):
     @property
     def published_labels(self) -> Mapping[str, str]:
         """Container labels by the name under which each is published."""
-        return {label_name(label): label for label in self.labels} | self.labels_as
+        return {published_name(label): label for label in self.labels} | self.labels_as
 
     @property
     def target_labels(self) -> dict[str, str]:

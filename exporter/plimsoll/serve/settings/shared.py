@@ -7,18 +7,9 @@ from typing import Annotated, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from plimsoll.alerts.labels import RESERVED_LABELS
 from plimsoll.config import PlacedError, Section
 from plimsoll.config.fields import LabelName, Pattern
-
-RESERVED_LABELS = frozenset(
-    {
-        *("server", "datname", "schemaname", "relname", "reason", "collector", "target"),
-        *("engine", "id", "name", "image", "state", "status", "source", "cpu", "device", "interface"),
-        *("alertname", "alertstate", "severity", "category", "override"),
-        *("job", "instance", "pod", "container", "endpoint", "service", "namespace", "node"),
-    }
-)
-"""Labels that the exporter, an alert or service discovery sets; the last are aggregated away by the rules."""
 
 
 class Named(Protocol):

@@ -1,0 +1,107 @@
+"""What the user's file says about alerts, whom to tell, and which programs run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from plimsoll.alerts.labels import declared_labels
+from plimsoll.alerts.shape import Alert, Url, Webhook
+from plimsoll.config import Document, Section
+from plimsoll.config.document import Review
+from plimsoll.config.fields import LabelName
+from plimsoll.config.reading import Source
+
+DEMO_WEBHOOK = "http://127.0.0.1:9747/"
+"""Where the demo's receiver listens, which stands in what is shipped."""
+
+
+class RelaySettings(Section):
+    """Where Alertmanager finds the relay."""
+
+    url: Url
+    token_file: str | None = None
+    """Not read here: Alertmanager reads it."""
+
+
+class AlertmanagerSettings(Section):
+    """Every peer; there is no load balancer between."""
+
+    urls: tuple[Url, ...] = Field(default=("http://127.0.0.1:9093",), min_length=1)
+
+
+class PrometheusSettings(Section):
+    """Prometheus, and the labels that its scrape configuration sets on targets."""
+
+    url: Url = "http://127.0.0.1:9090"
+    labels: tuple[LabelName, ...] = ()
+
+
+class LinkSettings(Section):
+    """Where the links in notifications lead."""
+
+    runbooks: Url | None = None
+    """The page made of docs/alerts.md; without it, that file is named."""
+    dashboards: Url = "http://127.0.0.1:3000"
+
+
+class _Sections(Section):
+    relay: RelaySettings | None = None
+    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
+    links: LinkSettings = LinkSettings()
+
+
+class UserFile:
+    """The file as far as alerts are concerned. What is wrong is noted in `review`, and told all at once."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.review = Review(document)
+        sections = self.review.validate(_Sections, self.review.resolved(_Sections.model_fields), ())
+        sections = sections or _Sections()
+        self.relay = sections.relay
+        self.alertmanager = sections.alertmanager
+        self.prometheus = sections.prometheus
+        self.links = sections.links
+        self.declared = declared_labels(document)
+        self.alerts = self._each("alerts", Alert)
+        self.webhooks = self._each("webhooks", Webhook) if "webhooks" in document else _default_webhook()
+
+    @classmethod
+    def read(cls, path: Path | None) -> UserFile:
+        """Read a file, or take an empty one.
+
+        Raises:
+            ConfigError: it cannot be read at all.
+        """
+        return cls(Document.read(path) if path else Document(Path("plimsoll.yml"), Source({}, {}, [])))
+
+    @property
+    def knows_all_webhooks(self) -> bool:
+        """Whether the file's webhooks could all be read, so that a missing one is really missing."""
+        value = self.document.unresolved("webhooks")
+        return value is None or (isinstance(value, Mapping) and len(self.webhooks) == len(value))
+
+    def names(self, section: str) -> tuple[str, ...]:
+        """Give the names in a section, also of entries that are bad."""
+        value = self.document.unresolved(section)
+        return tuple(value) if isinstance(value, Mapping) else ()
+
+    def _each(self, section: str, model: type[Any]) -> dict[str, Any]:
+        """Validate the entries of a section one by one, so that one mistake does not hide another."""
+        value = self.review.resolved([section], but=("secret", "secret_file")).get(section)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.review.blame((section,), "must be a mapping of names to their settings")
+            return {}
+        found = {name: self.review.validate(model, entry, (section, name)) for name, entry in value.items()}
+        return {name: entry for name, entry in found.items() if entry is not None}
+
+
+def _default_webhook() -> dict[str, Webhook]:
+    return {"default": Webhook(url=DEMO_WEBHOOK)}
