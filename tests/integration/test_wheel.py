@@ -48,6 +48,10 @@ def test_the_wheel_checks_serves_and_runs_the_demo(
 ) -> None:
     location = run(scripts / "python", "-c", "import plimsoll; print(plimsoll.__file__)")
     assert location.startswith(str(scripts.parent))
+    shipped = (
+        "from plimsoll.serve.settings.sql import SHIPPED; print(*sorted(f.name for f in SHIPPED.iterdir()))"
+    )
+    assert run(scripts / "python", "-c", shipped).split() == ["agents.sql", "agents.yml"]
     configuration = exporter.write_configuration(tmp_path, {"main": newest_database.dsn("postgres")})
     checks(scripts / "plimsoll", configuration)
     serves(scripts / "plimsoll", configuration, tmp_path)

@@ -66,8 +66,8 @@ def test_a_bad_file_gets_its_message(path: Path) -> None:
 
     assert got == expected.read_text("utf-8")
     assert PASSWORD not in got
-    lines = [problem.line for problem in error.problems]
-    assert lines == sorted(lines)
+    places = [(problem.file != str(path), problem.file, problem.line) for problem in error.problems]
+    assert places == sorted(places), "the file's own first, then file by file"
 
 
 def test_every_message_belongs_to_a_file() -> None:
@@ -78,7 +78,7 @@ def test_every_message_belongs_to_a_file() -> None:
 def test_a_good_file_is_accepted(path: Path) -> None:
     settings = load_settings(path)
 
-    assert settings.servers or settings.engines
+    assert settings.servers or settings.containers
 
 
 def test_a_minimal_file_has_the_defaults() -> None:
@@ -113,7 +113,7 @@ def test_a_minimal_engine_has_the_defaults() -> None:
     settings = load_settings(FIXTURES / "good" / "engine_minimal.yml")
 
     assert settings.servers == ()
-    (engine,) = settings.engines
+    (engine,) = settings.containers
     assert engine.target_labels == {"engine": "local"}
     assert (engine.docker_host, engine.tls) == ("unix:///var/run/docker.sock", None)
     assert engine.wanted("anything")
@@ -126,7 +126,7 @@ def test_a_minimal_engine_has_the_defaults() -> None:
 
 
 def test_full_engines_have_their_values() -> None:
-    remote, podman, behind_proxy = load_settings(FIXTURES / "good" / "full.yml").engines
+    remote, podman, behind_proxy = load_settings(FIXTURES / "good" / "full.yml").containers
 
     assert remote.target_labels == {"engine": "remote", "region": "eu ⚓"}
     assert remote.docker_host == "tcp://docker:2376"
@@ -156,7 +156,7 @@ def test_full_engines_have_their_values() -> None:
     ],
 )
 def test_patterns_choose_containers(name: str, wanted: bool) -> None:
-    remote, *_ = load_settings(FIXTURES / "good" / "full.yml").engines
+    remote, *_ = load_settings(FIXTURES / "good" / "full.yml").containers
 
     assert remote.wanted(name) is wanted
 
@@ -342,7 +342,7 @@ def test_without_a_file_the_environment_names_the_server(
     assert server.name == "main"
     assert server.parameters == parameters
     assert server.hosts == hosts
-    assert settings.engines == ()
+    assert settings.containers == ()
 
 
 @pytest.mark.parametrize(
@@ -403,14 +403,14 @@ def test_docker_host_names_the_engine(
     settings = load_settings(None)
 
     assert settings.servers == ()
-    assert settings.engines == (EngineSettings(name="local", docker_host=host),)
+    assert settings.containers == (EngineSettings(name="local", docker_host=host),)
 
 
 @pytest.mark.parametrize("present", [[0], [1], [0, 1]])
 def test_an_engine_is_found_at_the_usual_places(usual_places: list[Path], present: list[int]) -> None:
     found = [listen_at(usual_places[index]) for index in present]
 
-    (engine,) = load_settings(None).engines
+    (engine,) = load_settings(None).containers
 
     assert engine == EngineSettings(name="local", docker_host=f"unix://{found[0]}")
 
@@ -438,7 +438,7 @@ def test_the_environment_names_a_server_and_an_engine(monkeypatch: pytest.Monkey
     settings = load_settings(None)
 
     assert [server.name for server in settings.servers] == ["main"]
-    assert [engine.name for engine in settings.engines] == ["local"]
+    assert [engine.name for engine in settings.containers] == ["local"]
 
 
 def test_a_file_is_not_mixed_with_the_environment(
@@ -447,7 +447,7 @@ def test_a_file_is_not_mixed_with_the_environment(
     listen_at(usual_places[0])
     monkeypatch.setenv("DATA_SOURCE_NAME", "host=db")
 
-    assert load_settings(write(tmp_path, SERVER)).engines == ()
+    assert load_settings(write(tmp_path, SERVER)).containers == ()
     assert load_settings(write(tmp_path, ENGINE)).servers == ()
 
 
@@ -458,12 +458,12 @@ def test_certificates_are_where_docker_has_them(monkeypatch: pytest.MonkeyPatch,
         copy.write_bytes((CERTIFICATES / f"{name}.pem").read_bytes())
     monkeypatch.setenv("DOCKER_HOST", "tcp://docker:2376")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert load_settings(None).engines[0].tls is None
+    assert load_settings(None).containers[0].tls is None
 
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    at_home = load_settings(None).engines[0].tls
+    at_home = load_settings(None).containers[0].tls
     monkeypatch.setenv("DOCKER_CERT_PATH", str(CERTIFICATES))
-    elsewhere = load_settings(None).engines[0].tls
+    elsewhere = load_settings(None).containers[0].tls
 
     assert at_home == TlsSettings(ca_file=copies["ca"], cert_file=copies["cert"], key_file=copies["key"])
     assert elsewhere is not None
@@ -480,7 +480,7 @@ def test_a_socket_needs_no_certificates(
     if host:
         monkeypatch.setenv("DOCKER_HOST", host)
 
-    assert load_settings(None).engines[0].tls is None
+    assert load_settings(None).containers[0].tls is None
 
 
 def test_missing_certificates_are_told_in_plain_words(

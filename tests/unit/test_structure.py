@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import plimsoll
+from plimsoll.alerts.labels import RESERVED_LABELS
 from plimsoll.serve import self_metrics
 from plimsoll.serve.collectors import COLLECTORS, Collector
 from plimsoll.serve.metrics import Family
-from plimsoll.serve.settings.shared import RESERVED_LABELS
 
 PACKAGE = Path(plimsoll.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -48,10 +48,11 @@ MAY_KNOW = {
     "lives": {"sources.answers"},  # pure bookkeeping, and so is the inventory
     "inventory": {"sources.answers", "lives"},
     "state": {"settings", "metrics", "sources", "inventory"},
-    "collectors": {"settings", "metrics", "jobs", "sources", "lives", "inventory", "state"},
+    "series": {"settings", "metrics", "sources", "state"},  # pure, too
+    "collectors": {"settings", "metrics", "jobs", "sources", "lives", "inventory", "state", "series"},
     "self_metrics": {"metrics", "jobs"},
     "targets": {"settings", "metrics", "jobs", "sources", "inventory", "state", "collectors"},
-    "check": {"settings", "sources", "state", "collectors", "targets"},
+    "check": {"settings", "sources", "state", "series", "collectors", "targets"},
     "exporter": {"settings", "metrics", "jobs", "sources", "targets", "self_metrics"},
     "command": {"settings", "exporter"},
     "__init__": set(),

@@ -20,6 +20,7 @@ from plimsoll.serve.metrics import Page
 from plimsoll.serve.settings import Settings
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.settings.postgres import Host, ServerSettings
+from plimsoll.serve.settings.sql import SqlEntry
 from plimsoll.serve.sources.places import Places
 from plimsoll.serve.targets import Picture, Target
 from plimsoll.serve.targets.containers import EngineTarget
@@ -107,15 +108,16 @@ class Exporter:
         for host, limit in limits.items():
             self._places.setdefault(host, Places(limit)).limit = limit
         former = self._targets
-        servers, engines = self._servers, self._engines
-        self._servers = {each.name: self._server(each, servers.get(each.name)) for each in settings.servers}
-        self._engines = {each.name: _engine(each, engines.get(each.name)) for each in settings.engines}
+        engines = self._engines
+        self._servers = {each.name: self._server(each, settings.sql_of(each)) for each in settings.servers}
+        self._engines = {each.name: _engine(each, engines.get(each.name)) for each in settings.containers}
         return [target for target in former if target not in self._targets]
 
-    def _server(self, settings: ServerSettings, former: PostgresTarget | None) -> PostgresTarget:
-        if former and former.settings == settings:
+    def _server(self, settings: ServerSettings, sql: tuple[SqlEntry, ...]) -> PostgresTarget:
+        former = self._servers.get(settings.name)
+        if former and former.settings == settings and former.state.sql == sql:
             return former
-        return PostgresTarget(settings, self._places, former)
+        return PostgresTarget(settings, self._places, former, sql)
 
     async def _collect(self) -> Snapshot:
         collected: list[Target[Any]] = []

@@ -14,7 +14,7 @@ from plimsoll.serve.sources import SourceError
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
-_RETRY = 60.0
+RETRY = 60.0
 """Seconds after which a failed collection is tried again, however long its interval."""
 
 
@@ -69,7 +69,7 @@ class Job:
 
     async def refresh(self) -> None:
         """Start it if it is due, and wait for its end if it is under way. Never raises for its failure."""
-        interval = self._interval if self.success else min(self._interval, _RETRY)
+        interval = self._interval if self.success else min(self._interval, RETRY)
         if not self.running and is_due(self._last_start, interval, time.monotonic()):
             self._last_start = time.monotonic()
             self._task = asyncio.create_task(self._run())

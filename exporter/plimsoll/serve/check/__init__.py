@@ -13,8 +13,8 @@ from plimsoll.serve.settings import Settings
 async def try_all(settings: Settings) -> AsyncIterator[Finding]:
     """Try every server and every engine in turn, reading what `serve` would read."""
     for server in settings.servers:
-        async for finding in try_server(server):
+        async for finding in try_server(server, settings.sql_of(server)):
             yield finding
-    for engine in settings.engines:
+    for engine in settings.containers:
         async for finding in try_engine(engine):
             yield finding

@@ -7,20 +7,23 @@ from collections.abc import AsyncIterator
 from psycopg import sql
 
 from plimsoll.serve.check.finding import Finding
+from plimsoll.serve.check.sql import try_queries
 from plimsoll.serve.collectors.server import sort_out
 from plimsoll.serve.settings.postgres import ServerSettings
+from plimsoll.serve.settings.sql import SqlEntry
 from plimsoll.serve.sources.postgres import PostgresError, PostgresServer
 from plimsoll.serve.sources.sql import statement
-from plimsoll.serve.state.postgres import Database
+from plimsoll.serve.state.postgres import Database, ServerState
 
 
-async def try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
+async def try_server(settings: ServerSettings, entries: tuple[SqlEntry, ...]) -> AsyncIterator[Finding]:
     """Connect to a server and to each of its watched databases in turn, reading what `serve` would read."""
     server = PostgresServer(settings)
     try:
         async with server.connect() as connection:
             ((role, version, in_recovery, reads_statistics),) = await connection.read(statement("role"))
             rows = await connection.read(statement("server"))
+            own_datname = connection.datname
     except PostgresError as error:
         yield Finding(settings.name, good=False, message=str(error))
         return
@@ -39,6 +42,9 @@ async def try_server(settings: ServerSettings) -> AsyncIterator[Finding]:
         )
     for database in databases:
         yield await _try_database(server, settings.name, role, database)
+    state = ServerState(settings, server, databases=databases, own_datname=own_datname, sql=entries)
+    async for finding in try_queries(state):
+        yield finding
 
 
 async def _try_database(server: PostgresServer, name: str, role: str, database: Database) -> Finding:

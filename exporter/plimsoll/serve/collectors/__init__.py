@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from plimsoll.serve.collectors.containers import ContainersCollector
 from plimsoll.serve.collectors.databases import DatabasesCollector
 from plimsoll.serve.collectors.server import ServerCollector
+from plimsoll.serve.collectors.sql import SqlCollector
 from plimsoll.serve.collectors.tables import TablesCollector
 from plimsoll.serve.collectors.usage import UsageCollector
 from plimsoll.serve.jobs import Job
@@ -36,7 +37,12 @@ class Collector(Protocol[State]):
         """Add samples of what is known. Runs in another thread, on a copy of the state."""
 
 
-OF_POSTGRES: tuple[type[Collector[ServerState]], ...] = (ServerCollector, DatabasesCollector, TablesCollector)
+OF_POSTGRES: tuple[type[Collector[ServerState]], ...] = (
+    ServerCollector,
+    DatabasesCollector,
+    TablesCollector,
+    SqlCollector,
+)
 OF_ENGINES: tuple[type[Collector[EngineState]], ...] = (ContainersCollector, UsageCollector)
 """The first of each finds out what is there; the others run when it has succeeded."""
 

@@ -44,6 +44,7 @@ class ServerCollector:
     async def _look(self) -> None:
         async with self._state.server.connect() as connection:
             rows = await connection.read(_STATEMENT)
+            self._state.own_datname = connection.datname
         self._state.databases, self._state.left_out = sort_out(rows, self._state.settings.databases)
 
     def emit(self, page: Page, known: ServerState) -> None:

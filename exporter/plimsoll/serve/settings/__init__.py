@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, ValidationError, model_validator
 
 from plimsoll.config import ConfigError, Document, Problem, Section
 from plimsoll.config.section import explain
@@ -14,25 +14,31 @@ from plimsoll.serve.settings import containers, postgres
 from plimsoll.serve.settings.containers import EngineSettings, TlsSettings
 from plimsoll.serve.settings.postgres import PostgresSettings, ServerSettings
 from plimsoll.serve.settings.shared import named_differently
+from plimsoll.serve.settings.sql import SqlEntry, agreeing, suited
 
 
 class Settings(Section):
-    """Everything that is watched: PostgreSQL servers, container engines, or both."""
+    """Everything that is watched: PostgreSQL servers, container engines, or both, and further queries."""
 
     postgres: PostgresSettings = PostgresSettings.model_construct(servers=())
     containers: Annotated[
         tuple[EngineSettings, ...], AfterValidator(partial(named_differently, listed="containers"))
     ] = ()
+    sql: Annotated[tuple[SqlEntry, ...], AfterValidator(agreeing)] = ()
+
+    @model_validator(mode="after")
+    def _suits_its_servers(self) -> Self:
+        suited(self.sql, self.servers)
+        return self
 
     @property
     def servers(self) -> tuple[ServerSettings, ...]:
         """The PostgreSQL servers."""
         return self.postgres.servers
 
-    @property
-    def engines(self) -> tuple[EngineSettings, ...]:
-        """The container engines."""
-        return self.containers
+    def sql_of(self, server: ServerSettings) -> tuple[SqlEntry, ...]:
+        """Give the collector files that run on a server, in their order."""
+        return tuple(entry for entry in self.sql if entry.runs_on(server.name))
 
 
 def load_settings(config_file: Path | None) -> Settings:
@@ -48,7 +54,7 @@ def load_settings(config_file: Path | None) -> Settings:
         settings = _from_environment()
         source = "environment"
         hint = "give --config.file, DATA_SOURCE_NAME, PGHOST or DOCKER_HOST, or start Docker or Podman"
-    if not settings.servers and not settings.engines:
+    if not settings.servers and not settings.containers:
         raise ConfigError([Problem(source, 0, (), f"nothing to watch: {hint}")])
     return settings
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 
 from plimsoll.serve.settings.postgres import Host, ServerSettings
 from plimsoll.serve.sources import SourceError
 from plimsoll.serve.sources.addresses import addresses
 from plimsoll.serve.sources.link import Link, Row
 from plimsoll.serve.sources.places import Place, Places
+from plimsoll.serve.sources.rows import DECLARE, Answer, answer_of, said_of
+
+Result = TypeVar("Result")
 
 Reason = Literal["locked", "denied", "timeout", "failed"]
 """Why a statement was refused for what it touched."""
@@ -131,14 +135,24 @@ class Connection:
         self._cursor = psycopg.AsyncClientCursor(link)
         self._link = link
         self._bound = settings.statement_timeout + _GRACE
-        self._begin = (
-            "BEGIN READ ONLY;"
-            # A database's owner may have put functions of his own before PostgreSQL's, to run as us.
-            "SET LOCAL search_path = pg_catalog;"
-            f"SET LOCAL statement_timeout = {_milliseconds(settings.statement_timeout)};"
+        timeout = _milliseconds(settings.statement_timeout)
+        limits = (
+            f"SET LOCAL statement_timeout = {timeout};"
             f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout)};"
         )
+        # A database's owner may have put functions of his own before PostgreSQL's, to run as us.
+        self._begin = f"BEGIN READ ONLY;SET LOCAL search_path = pg_catalog;{limits}"
+        # Its statements travel one by one: were we stopped in between, it would stand open.
+        self._begin_cursor = (
+            f"BEGIN READ ONLY;SET LOCAL idle_in_transaction_session_timeout = {timeout};"
+            f"SET LOCAL cursor_tuple_fraction = 1;{limits}"
+        )
         self._clean = clean
+
+    @property
+    def datname(self) -> str:
+        """The database that it leads to."""
+        return self._link.info.dbname
 
     async def read(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
         """Run one SELECT in a read-only transaction and give its rows.
@@ -151,12 +165,45 @@ class Connection:
             PostgresError: the connection is lost, or the server does not answer.
         """
         try:
-            async with asyncio.timeout(self._bound):
-                return await self._transaction(statement, parameters)
-        except TimeoutError:
-            raise PostgresError(f"no answer within {self._bound:g} s") from None
+            return await self._in_time(self._transaction(statement, parameters))
         except psycopg.Error as error:
             raise self._described(error) from None
+
+    async def select(self, query: str, row_limit: int) -> Answer:
+        """Run a query that somebody else wrote, and read one row more than `row_limit` at most.
+
+        It is the query of a cursor, which must be one SELECT, and travels alone in a message of the extended
+        protocol, which must be one statement: so it cannot end the transaction, nor begin one that writes.
+        Afterwards everything is rolled back, so that no setting that a function changed reaches a pooler's
+        next client. Names are looked up along the search_path of the role, as its author has tried it.
+
+        Raises:
+            StatementRefusedError: the query cannot be run; the connection can be used again.
+            PostgresError: the connection is lost, or the server does not answer.
+        """
+        try:
+            return await self._from_cursor(query, row_limit)
+        except psycopg.Error as error:
+            raise self._described(error, said_of(error, query)) from None
+
+    async def _from_cursor(self, query: str, row_limit: int) -> Answer:
+        cursor = psycopg.AsyncRawCursor(self._link)
+        try:
+            await self._in_time(self._link.execute(self._begin_cursor.encode()))
+            # The extended protocol is what `binary` brings about: there are no rows yet.
+            await self._in_time(cursor.execute(f"{DECLARE}{query}".encode(), binary=True))
+            await self._in_time(cursor.execute(f"FETCH FORWARD {row_limit + 1} FROM plimsoll".encode()))
+        finally:
+            if self._link.pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                await self._in_time(self._link.execute("ROLLBACK"))
+        return answer_of(cursor)
+
+    async def _in_time(self, work: Awaitable[Result]) -> Result:
+        try:
+            async with asyncio.timeout(self._bound):
+                return await work
+        except TimeoutError:
+            raise PostgresError(f"no answer within {self._bound:g} s") from None
 
     async def _transaction(self, statement: str, parameters: Mapping[str, Any] | None) -> list[Row]:
         text = self._cursor.mogrify(statement, parameters)
@@ -170,8 +217,8 @@ class Connection:
             pass
         return await self._cursor.fetchall()
 
-    def _described(self, error: psycopg.Error) -> PostgresError:
-        message = self._clean(error)
+    def _described(self, error: psycopg.Error, message: str | None = None) -> PostgresError:
+        message = message or self._clean(error)
         match error:
             case psycopg.errors.LockNotAvailable():
                 return StatementRefusedError(message, "locked")

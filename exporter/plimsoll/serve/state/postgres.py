@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plimsoll.serve.settings.postgres import ServerSettings
+from plimsoll.serve.settings.sql import SqlEntry
 from plimsoll.serve.sources.postgres import PostgresServer, Reason
+from plimsoll.serve.state.sql import Outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,11 @@ class ServerState:
     left_out: Counter[str] = field(default_factory=Counter)
     sizes: Mapping[int, DatabaseSize] = field(default_factory=dict)
     passes: Mapping[int, TablePass] = field(default_factory=dict)
+    own_datname: str | None = None
+    """The database that the DSN leads to."""
+    sql: tuple[SqlEntry, ...] = ()
+    outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
+    """What came of the queries of collector files, by database."""
 
     @property
     def oldest_allowed(self) -> float:

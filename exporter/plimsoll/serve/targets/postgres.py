@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from plimsoll.serve.collectors import OF_POSTGRES
 from plimsoll.serve.settings.postgres import Host, ServerSettings
+from plimsoll.serve.settings.sql import SqlEntry
 from plimsoll.serve.sources.places import Places
 from plimsoll.serve.sources.postgres import PostgresServer
 from plimsoll.serve.state.postgres import ServerState
@@ -17,14 +18,18 @@ class PostgresTarget(Target[ServerState]):
     """Collects from one server. A target that replaces another goes on from what that one knew."""
 
     def __init__(
-        self, settings: ServerSettings, places: Mapping[Host, Places], former: PostgresTarget | None = None
+        self,
+        settings: ServerSettings,
+        places: Mapping[Host, Places],
+        former: PostgresTarget | None = None,
+        sql: tuple[SqlEntry, ...] = (),
     ) -> None:
         self.settings = settings
         server = PostgresServer(settings, places)
         if former and former.settings.hosts == settings.hosts:
-            state = dataclasses.replace(former.state, settings=settings, server=server)
+            state = dataclasses.replace(former.state, settings=settings, server=server, sql=sql)
         else:
-            state = ServerState(settings, server)
+            state = ServerState(settings, server, sql=sql)
         super().__init__(state, OF_POSTGRES)
 
     def known(self) -> ServerState:
