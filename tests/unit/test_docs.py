@@ -8,13 +8,23 @@ from pathlib import Path
 import pytest
 import yaml
 
+from plimsoll.alerts.catalogue import load_catalogue
+from plimsoll.alerts.rendering import render
+from plimsoll.alerts.shape import Alert, Override, Webhook
 from plimsoll.config import Section
 from plimsoll.serve import self_metrics
 from plimsoll.serve.collectors import COLLECTORS
 from plimsoll.serve.metrics import Family
 from plimsoll.serve.settings import load_settings
+from plimsoll.serve.settings.collector_files import (
+    CollectorSettings,
+    MetricSettings,
+    QuerySettings,
+    read_collector_file,
+)
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.settings.postgres import ServerSettings
+from plimsoll.serve.settings.sql import SHIPPED, SqlEntry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -45,16 +55,21 @@ def test_the_configuration_example_is_valid(tmp_path: Path, monkeypatch: pytest.
     assert example
     file = tmp_path / "plimsoll.yml"
     file.write_text(example[1])
+    collector = re.search(r"<!-- collector -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert collector
+    (tmp_path / "collectors").mkdir()
+    (tmp_path / "collectors" / "queue.yml").write_text(collector[1])
     monkeypatch.setenv("REPORTS_PASSWORD", "secret")
     settings = load_settings(file)
+    assert [query.key for entry in settings.sql for query in entry.queries] == [("queue", "jobs")]
     assert [server.name for server in settings.servers] == ["main", "reports"]
-    assert [engine.name for engine in settings.engines] == ["local"]
+    assert [engine.name for engine in settings.containers] == ["local"]
 
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("PostgreSQL servers", ServerSettings), ("Container engines", EngineSettings)],
-    ids=["servers", "engines"],
+    [("PostgreSQL servers", ServerSettings), ("Container engines", EngineSettings), ("Custom SQL", SqlEntry)],
+    ids=["servers", "engines", "sql"],
 )
 def test_every_key_is_described(heading: str, model: type[Section]) -> None:
     described = " ".join(row[0] for row in rows(heading))
@@ -69,6 +84,20 @@ def test_every_default_of_a_server_is_true() -> None:
         told = ServerSettings.model_validate({"name": "n", "dsn": "host=h", key: defaults[f"`{key}`"]})
         assert getattr(told, key) == getattr(server, key), key
     assert defaults["`max_connections`"] == str(server.max_connections)
+
+
+def test_the_row_limit_is_true() -> None:
+    defaults = {row[0]: row[1] for row in rows("Custom SQL")}
+    assert SqlEntry.model_validate("agents").row_limit == int(defaults["`row_limit`"])
+
+
+@pytest.mark.parametrize("model", [CollectorSettings, MetricSettings, QuerySettings])
+def test_every_key_of_a_collector_file_is_named(model: type[Section]) -> None:
+    section = re.split(r"\n### Custom SQL\n", README)[1].partition("\n### ")[0]
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        assert re.search(rf"\b{key}\b", section), key
+        assert f"`{key}`" in CHANGELOG, key
 
 
 def test_every_default_of_an_engine_is_true() -> None:
@@ -87,17 +116,39 @@ def test_every_metric_has_a_row_and_every_row_a_metric() -> None:
     assert sorted(named) == sorted(family.name for family in FAMILIES)
 
 
+@pytest.mark.parametrize("file", sorted(SHIPPED.glob("*.yml")), ids=lambda file: file.stem)
+def test_the_changelog_names_every_metric_of_a_shipped_collector_file(file: Path) -> None:
+    names = {metric.metric_name for metric in read_collector_file(file).settings.metrics}
+    assert {name for name in names if f"`{name}`" not in CHANGELOG} == set()
+
+
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_the_changelog_names_every_metric(family: Family) -> None:
     assert f"`{family.name}`" in CHANGELOG
 
 
-def test_every_alert_has_a_row_that_is_true() -> None:
-    told = {row[0]: row[2:] for row in rows("Alerts")}
-    real = {
-        name: [f"`{rule['expr']}`", rule["for"], rule["labels"]["severity"]] for name, rule in ALERTS.items()
-    }
-    assert told == real
+def test_every_alert_is_named_in_its_group() -> None:
+    told = [row[1].split(", ") for row in rows("Alerts")]
+    assert told == [list(file.group.alerts) for file in load_catalogue().files]
+
+
+def test_the_example_of_alerts_compiles(tmp_path: Path) -> None:
+    example = re.search(r"<!-- alerts -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert example
+    file = tmp_path / "plimsoll.yml"
+    file.write_text(example[1])
+    plan = render(file).plan
+    branches = [branch for alert in plan.alerts for branch in alert.branches]
+    assert [branch.threshold.value for branch in branches if branch.match] == [55, 30]
+
+
+@pytest.mark.parametrize("model", [Alert, Override, Webhook])
+def test_every_key_of_alerts_is_described(model: type[Section]) -> None:
+    section = re.split(r"\n### Change alerts\n", README)[1].partition("\n### ")[0]
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        assert re.search(rf"[`.]{key}`", section), key
+        assert f"`{key}`" in CHANGELOG, key
 
 
 @pytest.mark.parametrize("alert", ALERTS)
