@@ -8,7 +8,8 @@ from string import Template
 from typing import Any
 
 from plimsoll.alerts.catalogue import GROUPS, Catalogue
-from plimsoll.alerts.merging import OWN_GROUP, Branch, Effective
+from plimsoll.alerts.effective import Branch, Effective
+from plimsoll.alerts.merging import OWN_GROUP
 from plimsoll.alerts.selection import Selection, base_selection, override_selection
 from plimsoll.alerts.settings import LinkSettings
 from plimsoll.alerts.shape import CompiledSignal
@@ -44,9 +45,9 @@ def selection(alert: Effective, branch: Branch, metric: str | None = None) -> Se
     """Select the series that a branch judges, of the alert's own signal or of another one with its labels."""
     matches = [override.match for override in alert.overrides if override.match is not None]
     metric = metric or alert.metric.value
-    if branch is alert.base:
+    if branch.is_base:
         return base_selection(metric, matches)
-    return override_selection(metric, matches, alert.overrides.index(branch))
+    return override_selection(metric, matches, branch.index)
 
 
 def comparison(alert: Effective, branch: Branch) -> str:

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 
 from plimsoll.alerts.catalogue import load_catalogue
 from plimsoll.alerts.compiler import comparison, runbook_url
+from plimsoll.alerts.effective import Branch, Effective
 from plimsoll.alerts.matchers import Matcher, Matchers
-from plimsoll.alerts.merging import Branch, Effective
 from plimsoll.alerts.rendering import Plan
 from plimsoll.alerts.units import UNITS, duration, number
 

@@ -6,20 +6,19 @@ Every value keeps the place that it comes from, so that `plimsoll explain` can t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from plimsoll.alerts.catalogue import Catalogue, CatalogueFile
+from plimsoll.alerts.catalogue import Catalogue
+from plimsoll.alerts.effective import Branch, Effective, Origin, Sourced
 from plimsoll.alerts.matchers import Matchers
 from plimsoll.alerts.settings import UserFile
 from plimsoll.alerts.shape import Alert, Change, Override
 from plimsoll.alerts.units import UNITS, Unit
 from plimsoll.config import Section
 from plimsoll.config.problem import Place
-
-T = TypeVar("T")
 
 OWN_GROUP = "custom"
 """The group, and the category, of alerts that have no preset."""
@@ -41,79 +40,6 @@ _DEFAULTS: dict[str, Any] = {
 _TEXTS = ("threshold_as", "category", "description", "value", "runbook_url")
 _ATTRIBUTES = {"for": "for_"}
 _REQUIRED = ("metric", "operator", "threshold", "severity", "summary")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value stands; without a line it is a default of ours."""
-
-    file: str
-    line: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else self.file
-
-
-@dataclass(frozen=True, slots=True)
-class Sourced(Generic[T]):
-    """A value, and where it comes from."""
-
-    value: T
-    origin: Origin
-
-
-@dataclass(frozen=True)
-class Branch:
-    """What holds for some of an alert's series: those that an override matches, or all others."""
-
-    match: Matchers | None
-    """None for all that no override takes."""
-    place: Place
-    threshold: Sourced[float]
-    floor: Sourced[float | None]
-    for_: Sourced[float]
-    severity: Sourced[str]
-    webhook: Sourced[str | None]
-    enabled: Sourced[bool]
-
-    @property
-    def name(self) -> str:
-        """What tells it from the alert's other branches: empty for the base."""
-        return str(self.match) if self.match else ""
-
-
-@dataclass(frozen=True)
-class Effective:
-    """An alert as it will be: the catalogue's values, or the user's where there are any."""
-
-    name: str
-    group: str
-    metric: Sourced[str]
-    operator: Sourced[str]
-    unit: Unit
-    threshold_as: str
-    category: str
-    summary: Sourced[str]
-    description: str
-    value: str
-    annotations: Mapping[str, str]
-    runbook_url: str | None
-    preset: str | None
-    """The preset that it is, or that it started from."""
-    dashboard: CatalogueFile | None
-    labels: tuple[str, ...] | None
-    """Those that its signal has by itself; None if we do not know it."""
-    base: Branch
-    overrides: Sequence[Branch]
-
-    @property
-    def branches(self) -> tuple[Branch, ...]:
-        """The base first, then the overrides in order."""
-        return (self.base, *self.overrides)
-
-    def told(self, branch: Branch) -> str:
-        """Tell a threshold in words."""
-        return self.threshold_as.replace("#", self.unit.show(branch.threshold.value), 1)
 
 
 @dataclass(frozen=True)
@@ -167,7 +93,7 @@ class _Merger:
         if not self._is_good:
             return None
         unit = UNITS[self._get(layers, "unit").value]
-        base = self._branch(layers, unit, None, self._place)
+        base = self._branch(layers, unit, None, -1, self._place)
         overrides = [self._override(index, layers, unit) for index in range(len(self._overrides))]
         self._check_overrides(self._get(layers, "metric").value)
         if not self._is_good:
@@ -227,11 +153,14 @@ class _Merger:
     def _override(self, index: int, layers: Sequence[Layer], unit: Unit) -> Branch:
         override = self._overrides[index]
         place = (*self._place, "overrides", index)
-        return self._branch([self._layer_of(override, place), *layers], unit, override.match, place)
+        return self._branch([self._layer_of(override, place), *layers], unit, override.match, index, place)
 
-    def _branch(self, layers: Sequence[Layer], unit: Unit, match: Matchers | None, place: Place) -> Branch:
+    def _branch(
+        self, layers: Sequence[Layer], unit: Unit, match: Matchers | None, index: int, place: Place
+    ) -> Branch:
         return Branch(
             match=match,
+            index=index,
             place=place,
             threshold=self._number(layers, "threshold", unit, place),
             floor=self._number(layers, "floor", UNITS["bytes"], place),

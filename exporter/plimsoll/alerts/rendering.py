@@ -12,7 +12,8 @@ import yaml
 
 from plimsoll.alerts.catalogue import load_catalogue
 from plimsoll.alerts.compiler import RuleGroup, compile_rules
-from plimsoll.alerts.merging import Effective, merge
+from plimsoll.alerts.effective import Effective
+from plimsoll.alerts.merging import merge
 from plimsoll.alerts.rollout.wanted import RULES_INFO
 from plimsoll.alerts.routes import Routing, alertmanager_text, check_routing
 from plimsoll.alerts.settings import UserFile

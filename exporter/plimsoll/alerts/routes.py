@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.alerts.catalogue import Catalogue
+from plimsoll.alerts.effective import Branch, Effective
 from plimsoll.alerts.matchers import Matcher, Matchers
-from plimsoll.alerts.merging import Branch, Effective
 from plimsoll.alerts.settings import RelaySettings, UserFile
 from plimsoll.alerts.shape import Webhook
 from plimsoll.alerts.writing import commented, dump

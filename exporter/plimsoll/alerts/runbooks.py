@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from plimsoll.alerts.catalogue import Catalogue
-from plimsoll.alerts.merging import Effective
+from plimsoll.alerts.effective import Effective
 from plimsoll.alerts.shape import Look, Preset
 from plimsoll.alerts.units import UNITS, duration
 

@@ -12,7 +12,7 @@ import yaml
 
 _WIDTH = 110
 _LONG = 90
-_RULE = re.compile(r"(?<!rules:)\n(?= *- (?:alert|record): )")
+_RULE = re.compile(r"(?<!rules:)\n(?= {6}- (?:alert|record): )")
 _GROUP = re.compile(r"(?<!groups:)\n(?=  - name: )")
 _FOLDABLE = re.compile(r"(?:\S(?:.*\S)?\n)*\S(?:.*\S)?")
 
@@ -23,7 +23,7 @@ class Lines(str):
     @property
     def joined(self) -> str:
         """The text as it is meant."""
-        return " ".join(self.splitlines())
+        return " ".join(self.split("\n"))
 
 
 class _Folded(str):
@@ -54,8 +54,17 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, data: str) -> yaml.Node:
-    style = ">" if isinstance(data, _Folded) else "|" if "\n" in data else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(data), style=style)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(data), style=_style(data))
+
+
+def _style(text: str) -> str | None:
+    if isinstance(text, _Folded):
+        return ">"
+    if not text.replace("\n", "").isprintable():
+        return '"'  # PyYAML makes a blank of U+0085 elsewhere
+    if "\n" in text:
+        return "|" if text == text.strip() else '"'
+    return None
 
 
 def _represent_list(dumper: yaml.SafeDumper, data: list[Any]) -> yaml.Node:
@@ -89,14 +98,19 @@ def _styled(value: Any) -> Any:
         case dict():
             return {key: _styled(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [_styled(inner) for inner in value]
+            return [_in_line(inner) if isinstance(inner, str) else _styled(inner) for inner in value]
         case Lines():
-            return _folded(value.splitlines(), value.joined)
+            return _folded(value.split("\n"), value.joined)
         case str() if len(value) > _LONG and "\n" not in value and not value.startswith("http"):
             lines = textwrap.wrap(value, _LONG, break_long_words=False, break_on_hyphens=False)
             return _folded(lines, value)
         case _:
             return value
+
+
+def _in_line(text: str) -> str:
+    """Give a text as it stands in a list, where nothing can be folded."""
+    return text.joined if isinstance(text, Lines) else text
 
 
 def _folded(lines: Iterable[str], text: str) -> str:
