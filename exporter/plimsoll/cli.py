@@ -7,12 +7,16 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from plimsoll import __version__, logs
-from plimsoll.config import ConfigError
+from plimsoll.config import ConfigError, Problem
 from plimsoll.config.fields import parse_timeout
 from plimsoll.web.listener import Address
+
+if TYPE_CHECKING:
+    from plimsoll.alerts.rendering import Plan
+    from plimsoll.serve.settings import Settings
 
 Value = TypeVar("Value")
 
@@ -49,11 +53,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from plimsoll.serve.check import try_all
-    from plimsoll.serve.settings import load_settings
 
-    settings = load_settings(options.config_file)
+    settings, plan = _all_of(options.config_file)
     source = options.config_file or "environment"
-    _say(f"{source}: {len(settings.servers)} server(s) and {len(settings.containers)} engine(s) configured")
+    watched = f"{len(settings.servers)} server(s), {len(settings.containers)} engine(s)"
+    _say(f"{source}: {watched}, {len(plan.alerts)} alert(s) configured")
     if not options.connect:
         return GOOD
 
@@ -65,6 +69,29 @@ def _check(options: argparse.Namespace) -> int:
         return good
 
     return GOOD if asyncio.run(report()) else FAILED
+
+
+def _all_of(config_file: Path | None) -> tuple[Settings, Plan]:
+    """Read what every part reads of the file.
+
+    Raises:
+        ConfigError: everything that is wrong in it.
+    """
+    from plimsoll.alerts.rendering import make_plan
+    from plimsoll.serve.settings import load_settings
+
+    problems: list[Problem] = []
+    try:
+        settings = load_settings(config_file)
+    except ConfigError as error:
+        problems += error.problems
+    try:
+        plan = make_plan(config_file)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line)))
+    return settings, plan
 
 
 def _render(options: argparse.Namespace) -> int:

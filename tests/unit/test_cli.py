@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll import __version__
+from plimsoll import __version__, cli
 
 COMMANDS = ("serve", "check", "demo")
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
@@ -140,7 +140,7 @@ def test_a_good_file_passes_the_check() -> None:
         **{f"PLIMSOLL_TEST_{name}": value for name, value in variables.items()},
     )
 
-    summary = f"{path}: 2 server(s) and 3 engine(s) configured\n"
+    summary = f"{path}: 2 server(s), 3 engine(s), 32 alert(s) configured\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, summary, "")
 
 
@@ -149,16 +149,20 @@ def test_a_good_file_passes_the_check() -> None:
     [
         (
             {"DATA_SOURCE_NAME": f"postgresql://plimsoll:{PASSWORD}@db/postgres"},
-            "1 server(s) and 0 engine(s)",
+            "1 server(s), 0 engine(s)",
         ),
-        ({"DOCKER_HOST": "tcp://docker:2375"}, "0 server(s) and 1 engine(s)"),
-        ({"PGHOST": "db", "DOCKER_HOST": "unix:///run/docker.sock"}, "1 server(s) and 1 engine(s)"),
+        ({"DOCKER_HOST": "tcp://docker:2375"}, "0 server(s), 1 engine(s)"),
+        ({"PGHOST": "db", "DOCKER_HOST": "unix:///run/docker.sock"}, "1 server(s), 1 engine(s)"),
     ],
 )
 def test_the_environment_passes_the_check(variables: dict[str, str], found: str) -> None:
     done = run("check", **variables)
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"environment: {found} configured\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"environment: {found}, 32 alert(s) configured\n",
+        "",
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])
@@ -234,7 +238,7 @@ def test_a_server_that_cannot_be_reached_fails_the_check(dsn: str, tmp_path: Pat
     done = run("check", "--connect", "--config.file", path)
 
     assert done.returncode == 1
-    assert done.stdout.startswith(f"{path}: 1 server(s) and 0 engine(s) configured\nBAD main: ")
+    assert done.stdout.startswith(f"{path}: 1 server(s), 0 engine(s), 32 alert(s) configured\nBAD main: ")
     assert done.stderr == ""
 
 
@@ -255,7 +259,7 @@ def test_an_engine_that_cannot_be_reached_fails_the_check(
     done = run("check", "--connect", "--config.file", path)
 
     assert done.returncode == 1
-    summary = f"{path}: 0 server(s) and 1 engine(s) configured\n"
+    summary = f"{path}: 0 server(s), 1 engine(s), 32 alert(s) configured\n"
     assert done.stdout.startswith(f"{summary}BAD local: {complaint.format(**places)}")
     assert done.stderr == ""
 
@@ -277,3 +281,17 @@ def test_a_taken_address_is_told(tmp_path: Path, taken_port: int) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("plimsoll: cannot listen: ")
     assert "address already in use" in done.stderr
+
+
+def test_check_tells_the_mistakes_of_every_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "plimsoll.yml"
+    text = "alerts: {ContainerDown: {for: soon}}\ncontainers: [{name: local, timeout: never}]\nnonsense: 1\n"
+    path.write_text(text, "utf-8")
+
+    assert cli.main(["check", f"--config.file={path}"]) == cli.FAILED
+    told = capsys.readouterr().err.replace(f"{path}:", "").splitlines()
+    assert [line.partition(" must ")[0].partition(" unknown ")[0] for line in told] == [
+        "1: alerts.ContainerDown.for:",
+        "2: containers[0].timeout:",
+        "3: nonsense:",
+    ]
