@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,10 +36,24 @@ class Watching:
     alertmanager: Service
     notifications: list[Notification]
 
+    def all_told(self) -> list[dict[str, Any]]:
+        """Give the alerts that arrived, repetitions too."""
+        return [alert for notification in self.notifications for alert in notification["alerts"]]
+
+    def check_lives(self, names: Collection[str]) -> None:
+        """Check that alerts of these names and no others were told: once firing, then once resolved."""
+        states: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
+        for alert in self.all_told():
+            life = states.setdefault((alert["labels"]["alertname"], alert["fingerprint"]), {})
+            life[alert["startsAt"], alert["status"]] = None
+        lives = {alert: [status for _, status in life] for alert, life in states.items()}
+        assert {name for name, _ in lives} == set(names)
+        assert {alert: life for alert, life in lives.items() if life != ["firing", "resolved"]} == {}
+
     def told(self, name: str, status: str = "firing", /, **labels: str) -> list[dict[str, Any]]:
         """Give the alerts that arrived, repetitions too, with this name, status and at least these labels."""
         wanted = {"alertname": name, **labels}.items()
-        alerts = [alert for notification in self.notifications for alert in notification["alerts"]]
+        alerts = self.all_told()
         return [alert for alert in alerts if alert["status"] == status and wanted <= alert["labels"].items()]
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:

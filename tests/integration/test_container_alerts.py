@@ -18,6 +18,19 @@ from plimsoll.demo.service import fetch
 from waiting import eventually
 from watching import Watching, watching
 
+TROUBLES = {
+    "ContainerDown",
+    "ContainerRestartLoop",
+    "ContainerCpuHigh",
+    "ContainerThrottled",
+    "ContainerMemoryHigh",
+    "ContainerOomKilled",
+    "ContainerUnhealthy",
+}
+UNREACHABLE = "ContainerEngineUnreachable"
+TOLD = TROUBLES | {UNREACHABLE}
+"""Presets that fire and resolve here."""
+
 MIB = 2**20
 BUSY = ("sh", "-c", "while :; do :; done")
 SINCE = 1200.0
@@ -172,6 +185,7 @@ def test_what_happens_to_containers_is_told_and_resolved(docker: Engine, tmp_pat
         for alert, name in troubled.expected:
             eventually(partial(watcher.told, alert, "resolved", name=name), 120)
         assert alerts_told(watcher) == set(troubled.expected)
+        watcher.check_lives(TROUBLES)
         for name in troubled.healthy:
             # Not even pending, at any time since the start.
             assert watcher.query(f'max_over_time(ALERTS{{name="{name}"}}[10m])') == []
@@ -203,14 +217,14 @@ def test_an_unreachable_engine_explains_its_failing_collector(docker: Engine, tm
     of_collector = {"engine": "local", "collector": "containers", "target": "local"}
 
     def invent(history: History, _page: str, _target: dict[str, str]) -> None:
-        invent_alert(history, "ContainerEngineUnreachable", 0, engine="local")
+        invent_alert(history, UNREACHABLE, 0, engine="local")
         invent_alert(history, "CollectorFailing", 0, **of_collector)
 
     with watching({}, tmp_path, invent, docker_host=f"unix://{link}") as watcher:
-        eventually(lambda: watcher.told("ContainerEngineUnreachable", engine="local"), 60)
+        eventually(lambda: watcher.told(UNREACHABLE, engine="local"), 60)
         eventually(lambda: is_inhibited(watcher, "CollectorFailing", **of_collector), 60)
         link.symlink_to(docker.socket)
-        eventually(lambda: watcher.told("ContainerEngineUnreachable", "resolved", engine="local"), 60)
+        eventually(lambda: watcher.told(UNREACHABLE, "resolved", engine="local"), 60)
 
 
 def is_inhibited(watcher: Watching, name: str, **labels: str) -> bool:

@@ -23,6 +23,11 @@ from plimsoll.demo.service import fetch
 from waiting import eventually
 from watching import Watching, watching
 
+GROWTH = {"DatabaseGrowthHigh", "TableGrowthHigh"}
+SIZE = {"DatabaseSizeCritical"}
+TOLD = GROWTH | SIZE
+"""Presets that fire and resolve here."""
+
 RULES = Path(__file__).parents[2] / "rules"
 GIB = 1024**3
 STEP_AFTER = 150.0
@@ -94,6 +99,7 @@ def test_growth_is_told_silenced_and_resolved(newest_database: Database, tmp_pat
         table = f'{{datname="{newest_database.name}",relname="ledger"}}'
         ((_, growth),) = watcher.query(f"table:pg_stat_user_tables_size_bytes:growth24h_percent{table}")
         assert growth < 20
+        watcher.check_lives(GROWTH)
         assert {notification["receiver"] for notification in watcher.notifications} == {"default"}
 
 
@@ -159,6 +165,7 @@ def test_critical_size_is_told_and_resolved(newest_database: Database, tmp_path:
         assert not watcher.told("DatabaseGrowthHigh")
         ballast.unlink()
         eventually(lambda: watcher.told("DatabaseSizeCritical", "resolved"), 60)
+        watcher.check_lives(SIZE)
 
 
 @pytest.fixture

@@ -1,0 +1,150 @@
+"""What happens to hosts and services reaches a webhook: real node_exporters, and a real blackbox_exporter.
+
+The thresholds of a user's file are so low that this machine's own disk, memory and processors pass them.
+What no test can bring about, a failed unit and a disk that fills for hours, a node_exporter reads from a text
+file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from hosts import ClosedService, Exporter, blackbox_exporter, node_exporter, probing, write_text_file
+from judging import BUSY, Job, Judging, at_once, job, judging, user_file
+from plimsoll.demo.history import History
+from plimsoll.demo.service import fetch
+from support import missing
+from waiting import eventually
+
+TOLD = {
+    "HostOffline",
+    "HostDiskFull",
+    "HostDiskHigh",
+    "HostDiskFilling",
+    "HostInodesFull",
+    "HostMemoryHigh",
+    "HostCpuHigh",
+    "HostServiceFailed",
+    "ProbeFailing",
+}
+"""Presets that fire and resolve here."""
+
+FAILED = 'node_systemd_unit_state{name="backup.service",state="failed",type="oneshot"}'
+DISK = 'device="/dev/sdb1",fstype="ext4",mountpoint="/srv"'
+GB = 10**9
+COUNTED = r'node_filesystem_files{[^}]*fstype="(ext4|xfs)"'
+
+
+class Machines:
+    """Three hosts: this machine as it is, one whose disk fills, and one that goes offline."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self._directory = directory
+        self.this = self._run(stack, "this", "cpu", "filesystem", "meminfo", "textfile")
+        self.filling = self._run(stack, "filling", "textfile")
+        self.offline = self._run(stack, "offline", "textfile")
+        self.blackbox = stack.enter_context(blackbox_exporter(directory))
+        self.service = stack.enter_context(ClosedService())
+        self.set_free_space(20 * GB)
+        self.set_unit_failed(True)
+
+    def _run(self, stack: ExitStack, name: str, *collectors: str) -> Exporter:
+        return stack.enter_context(node_exporter(self._directory / name, *collectors))
+
+    def set_free_space(self, free: float) -> None:
+        samples = {"size": 100 * GB, "free": free, "avail": free}
+        write_text_file(
+            self._directory / "filling",
+            {f"node_filesystem_{name}_bytes{{{DISK}}}": value for name, value in samples.items()},
+        )
+
+    def set_unit_failed(self, failed: bool) -> None:
+        write_text_file(self._directory / "this", {FAILED: int(failed)})
+
+    def history(self) -> History:
+        """Let the disk have lost 2 GB an hour."""
+        history = History(span=6 * 3600, step=60)
+        labels = f'{DISK},instance="{self.filling.address}"'
+        name = "filesystem:node_filesystem_avail_bytes:max"
+        history.add(name, labels, lambda age: 20 * GB + 2 * GB * age / 3600)
+        return history
+
+    def jobs(self) -> list[Job]:
+        return [
+            job("node", self.this.address, self.filling.address, self.offline.address),
+            job("http", f"http://{self.service.address}/", **probing(self.blackbox, "http_2xx")),
+            job("tcp", self.service.address, **probing(self.blackbox, "tcp_connect")),
+        ]
+
+    def alerts(self, threshold: int) -> dict[str, object]:
+        """Give a section `alerts` with this threshold, in percent, for what this machine uses."""
+        lower = {"threshold": f"{threshold} %"}
+        of_this = {"overrides": [{"match": f'{{instance="{self.this.address}"}}', **lower}]}
+        disk = dict.fromkeys(("HostDiskFull", "HostDiskHigh", "HostInodesFull"), of_this)
+        loads = dict.fromkeys(("HostMemoryHigh", "HostCpuHigh"), lower)
+        return {"alerts": at_once({**disk, **loads, "HostOffline": BUSY})}
+
+    def expected(self) -> dict[str, dict[str, str]]:
+        """Give labels of the alerts that are to fire."""
+        return {
+            **{name: {"instance": self.this.address} for name in TOLD},
+            "HostOffline": {"instance": self.offline.address},
+            "HostDiskFilling": {"instance": self.filling.address, "mountpoint": "/srv"},
+            "HostServiceFailed": {"instance": self.this.address, "name": "backup.service"},
+            "ProbeFailing": {},
+        }
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[Machines]:
+    with ExitStack() as stack:
+        folder = tmp_path / "machines"
+        folder.mkdir()
+        machines = Machines(folder, stack)
+        if not re.search(COUNTED, fetch(f"http://{machines.this.address}/metrics")):
+            missing("no disk of this machine has ext4 or XFS, whose inodes can be used up")
+        yield machines
+
+
+def test_what_happens_to_hosts_is_told_and_resolved(machines: Machines, tmp_path: Path) -> None:
+    with (
+        user_file(tmp_path, machines.alerts(threshold=0)) as file,
+        judging(file, machines.jobs(), machines.history()) as watcher,
+    ):
+        expected = machines.expected()
+        eventually(lambda: watcher.query(f'up{{instance="{machines.offline.address}"}} == 1'))
+        machines.offline.end()
+        watcher.wait_for("firing", expected)
+        check_texts(watcher, machines)
+        get_out_of_trouble(watcher, machines)
+        watcher.wait_for("resolved", expected)
+        eventually(lambda: not watcher.query('ALERTS{alertstate="firing"}'))
+        watcher.check_told(expected)
+
+
+def get_out_of_trouble(watcher: Judging, machines: Machines) -> None:
+    watcher.change(machines.alerts(threshold=100))
+    machines.set_free_space(60 * GB)
+    machines.set_unit_failed(False)
+    machines.service.open()
+    machines.offline.start()
+
+
+def check_texts(watcher: Judging, machines: Machines) -> None:
+    (filling,) = watcher.told("HostDiskFilling")
+    assert float(filling["annotations"]["value"].removesuffix(" hours")) == pytest.approx(10, rel=0.05)
+    assert "It is 80.0 % full: 18.63GiB are left." in filling["annotations"]["description"]
+    assert {
+        alert["labels"]["job"]: alert["labels"]["instance"] for alert in watcher.told("ProbeFailing")
+    } == {
+        "http": f"http://{machines.service.address}/",
+        "tcp": machines.service.address,
+    }
+    for name in TOLD - {"ProbeFailing"}:
+        for alert in watcher.told(name):
+            assert f'"{alert["labels"]["instance"]}"' in alert["annotations"]["description"]
