@@ -205,3 +205,12 @@ async def test_what_was_given_up_is_not_live(tmp_path: Path) -> None:
     await collect(SqlCollector(state))
 
     assert len(asked(state)) == 2
+
+
+async def test_intervals_count_from_the_beginning_of_a_turn(tmp_path: Path) -> None:
+    """Or a query that stands behind a slow one would not be due yet when its database has its turn again."""
+    state = state_of(entry(tmp_path, "a"), entry(tmp_path, "b"))
+
+    await collect(SqlCollector(state))
+
+    assert len({outcome.started for outcome in state.outcomes["own"].values()}) == 1

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from plimsoll.serve.jobs import RETRY, Job, is_due
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
@@ -27,6 +27,16 @@ FAILURE = Family(
 )
 DURATION = Family("plimsoll_sql_query_duration_seconds", "gauge", "How long the query last took.", _QUERY)
 ROWS = Family("plimsoll_sql_query_rows", "gauge", "How many rows the query last gave.", _QUERY)
+
+
+class _Turn(NamedTuple):
+    """One run of what is due in a database. Intervals count from its beginning (monotonic clock, in seconds).
+
+    If they counted from each query's own, one that stands behind a slow one would miss every other turn.
+    """
+
+    datname: str
+    began: float
 
 
 class SqlCollector:
@@ -63,54 +73,55 @@ class SqlCollector:
 
     async def _collect(self, datname: str) -> None:
         queries = self._plan.get(datname, ())
-        due = [query for query in queries if _is_due(last_of(self._state, datname, query))]
+        turn = _Turn(datname, time.monotonic())
+        due = [query for query in queries if _is_due(last_of(self._state, datname, query), turn.began)]
         for query in due:
             if last := last_of(self._state, datname, query):
                 self._keep(datname, replace(last, is_live=False))
         if due:
-            await self._run_all(datname, due)
+            await self._run_all(turn, due)
         _complain_about([last_of(self._state, datname, query) for query in queries])
 
-    async def _run_all(self, datname: str, queries: Sequence[Query]) -> None:
+    async def _run_all(self, turn: _Turn, queries: Sequence[Query]) -> None:
         waiting = deque(queries)
         while waiting:  # a query that costs the connection, since it ends its backend, say, costs only itself
             started = time.monotonic()
             try:
-                async with connection_to(self._state, datname) as connection:
-                    while waiting and await self._run(connection, datname, waiting[0]):
+                async with connection_to(self._state, turn.datname) as connection:
+                    while waiting and await self._run(connection, turn, waiting[0]):
                         waiting.popleft()
             except PostgresError as error:
                 for query in waiting:
-                    self._fail(datname, query, started, "connection", str(error))
+                    self._fail(turn, query, started, "connection", str(error))
                 raise
             if waiting:
                 waiting.popleft()
 
-    async def _run(self, connection: Connection, datname: str, query: Query) -> bool:
+    async def _run(self, connection: Connection, turn: _Turn, query: Query) -> bool:
         """Run a query and note what came of it; say whether the connection is still good."""
         started = time.monotonic()
         now = time.time()
         try:
             rows, series = await run(connection, query)
-            refuse_taken(query, series, self._others(datname, query))
+            refuse_taken(query, series, self._others(turn.datname, query))
         except (StatementRefusedError, RowsRefusedError) as error:
-            self._fail(datname, query, started, error.reason, str(error))
+            self._fail(turn, query, started, error.reason, str(error))
         except PostgresError as error:
-            self._fail(datname, query, started, "connection", str(error))
+            self._fail(turn, query, started, "connection", str(error))
             return False
         else:
             duration = time.monotonic() - started
-            outcome = Outcome(query, started, duration, None, "", rows, series, now, is_live=True)
-            self._keep(datname, outcome)
+            outcome = Outcome(query, turn.began, duration, None, "", rows, series, now, is_live=True)
+            self._keep(turn.datname, outcome)
         return True
 
-    def _fail(self, datname: str, query: Query, started: float, reason: str, message: str) -> None:
+    def _fail(self, turn: _Turn, query: Query, started: float, reason: str, message: str) -> None:
         """Note a failure; what is known from before may be repeated for a while."""
-        last = last_of(self._state, datname, query)
+        last = last_of(self._state, turn.datname, query)
         series, measured_at = (last.series, last.measured_at) if last else ({}, 0.0)
         duration = time.monotonic() - started
-        outcome = Outcome(query, started, duration, reason, message, 0, series, measured_at, is_live=False)
-        self._keep(datname, outcome)
+        outcome = Outcome(query, turn.began, duration, reason, message, 0, series, measured_at, is_live=False)
+        self._keep(turn.datname, outcome)
 
     def _keep(self, datname: str, outcome: Outcome) -> None:
         outcomes = self._state.outcomes
@@ -196,11 +207,11 @@ async def run(connection: Connection, query: Query) -> tuple[int, Series]:
     return len(answer.rows), series_of(query, answer)
 
 
-def _is_due(last: Outcome | None) -> bool:
+def _is_due(last: Outcome | None, now: float) -> bool:
     if last is None:
         return True
     interval = last.query.interval if last.is_live else min(last.query.interval, RETRY)
-    return is_due(last.started, interval, time.monotonic())
+    return is_due(last.started, interval, now)
 
 
 def _complain_about(outcomes: Sequence[Outcome | None]) -> None:

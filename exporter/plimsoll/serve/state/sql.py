@@ -18,7 +18,8 @@ Series = Mapping[str, Mapping[Labels, float]]
 class Outcome:
     """What came of a query when it was last run; `series` is of its last success.
 
-    `measured_at` is in seconds since the epoch, `started` in seconds of the monotonic clock.
+    `measured_at` is in seconds since the epoch, `started`, when the turn began in
+    which it ran, in seconds of the monotonic clock.
     """
 
     query: Query
