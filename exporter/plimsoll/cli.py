@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201 - this is the command's answer
+        return FAILED
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
 
 
@@ -99,6 +103,8 @@ def _render(options: argparse.Namespace) -> int:
 
     if options.reload and (options.check or options.format != "files"):
         options.refuse("--reload stands neither beside --check nor beside --format=prometheusrule")
+    if options.format == "prometheusrule" and options.output is not None:
+        options.refuse("--format=prometheusrule prints, and takes no --output")
     if options.output is None and not options.check and options.format == "files":
         options.refuse("--output is required, unless --check or --format=prometheusrule is given")
     if options.check:
@@ -226,7 +232,8 @@ def _add_render(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--format",
         choices=("files", "prometheusrule"),
         default="files",
-        help="prometheusrule prints all rules as that resource of Kubernetes (default %(default)s)",
+        help="prometheusrule prints all rules as that resource of Kubernetes, without Alertmanager's "
+        "configuration (default %(default)s)",
     )
     command.set_defaults(command=_render, refuse=command.error)
 

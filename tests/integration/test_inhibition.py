@@ -50,7 +50,22 @@ def failing(**labels: str) -> Labels:
     return alert("CollectorFailing", collector="tables", severity="warning", **labels)
 
 
+def disk(name: str, severity: str, **labels: str) -> Labels:
+    subject = {"instance": "db1:9100", "device": "/dev/sda1", "mountpoint": "/", "fstype": "ext4", **labels}
+    return alert(name, severity=severity, **subject)
+
+
 CASES = {
+    "the milder alert on a file system that is told of as full, and not on another": Case(
+        disk("HostDiskFull", "critical"),
+        hidden=[disk("HostDiskHigh", "warning")],
+        told=[
+            disk("HostDiskHigh", "warning", mountpoint="/srv", device="/dev/sdb1"),
+            disk("HostDiskHigh", "warning", instance="db2:9100"),
+            disk("HostDiskFilling", "high"),
+            disk("HostInodesFull", "high"),
+        ],
+    ),
     "what is measured on an unreachable server, and not on another": Case(
         alert("PostgresUnreachable", server="main", severity="critical"),
         hidden=[
@@ -145,15 +160,6 @@ CASES = {
             alert("HostServiceFailed", instance="one:9100", name="backup", severity="warning"),
             alert("HostDiskHigh", instance="other:9100", mountpoint="/srv", severity="warning"),
             alert("ProbeFailing", instance="http://one/", severity="critical"),
-        ],
-    ),
-    "no fuller disk than its own": Case(
-        alert("HostDiskFull", instance="one:9100", mountpoint="/", severity="critical"),
-        hidden=[],
-        told=[
-            alert("HostDiskHigh", instance="one:9100", mountpoint="/", severity="warning"),
-            alert("HostDiskHigh", instance="one:9100", mountpoint="/srv", severity="warning"),
-            alert("HostMemoryHigh", instance="one:9100", severity="warning"),
         ],
     ),
     "no other trouble of an agent that is down": Case(

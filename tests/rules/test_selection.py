@@ -62,11 +62,16 @@ def usable(overrides: Sequence[str]) -> list[str]:
     return [str(match) for match in kept]
 
 
+def own_rules(rendered: Rendered) -> list[dict[str, Any]]:
+    rules = [rule for group in rendered.groups for rule in group["rules"] if "alert" in rule]
+    return [rule for rule in rules if rule["alert"].startswith("Alert")]
+
+
 def expressions(rendered: Rendered) -> list[tuple[str, float, str]]:
     """Give alert, threshold and PromQL of every rule for the metric."""
-    rules = [rule for group in rendered.groups for rule in group["rules"] if "alert" in rule]
-    own = [rule for rule in rules if rule["alert"].startswith("Alert")]
-    return [(rule["alert"], float(rule["annotations"]["threshold"]), rule["expr"]) for rule in own]
+    return [
+        (rule["alert"], float(rule["annotations"]["threshold"]), rule["expr"]) for rule in own_rules(rendered)
+    ]
 
 
 @settings(
@@ -86,6 +91,9 @@ def test_one_rule_judges_each_series(lists: list[list[str]], tmp_path: Path) -> 
             threshold = branch_for(alert, labels).threshold.value
             wanted.setdefault((alert.name, threshold), []).append(labels)
 
+    rendered = render(file)
+    identities = [(rule["alert"], *rule["labels"].items()) for rule in own_rules(rendered)]
+    assert len(set(identities)) == len(identities), "Prometheus would take one for the other at a reload"
     tests = [
         {
             "expr": expr,
@@ -95,7 +103,7 @@ def test_one_rule_judges_each_series(lists: list[list[str]], tmp_path: Path) -> 
                 for labels in wanted.get((alert, threshold), [])
             ],
         }
-        for alert, threshold, expr in expressions(render(file))
+        for alert, threshold, expr in expressions(rendered)
     ]
     case = {
         "interval": "1m",

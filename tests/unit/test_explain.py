@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from plimsoll.alerts.explain import branch_for, explain
+from plimsoll.alerts.matchers import Matcher
 from plimsoll.alerts.rendering import make_plan, render
+from plimsoll.alerts.routing import static_labels
 from support import require_program, said_by
 
 PAIRS = Path(__file__).parents[1] / "fixtures" / "alerts" / "pairs"
@@ -71,7 +73,7 @@ def test_a_disabled_override_says_so() -> None:
 @pytest.mark.parametrize(
     ("name", "labels", "message"),
     [
-        ("DatabaseGrowth", {}, "there is no alert 'DatabaseGrowth'; did you mean DatabaseGrowthHigh?"),
+        ("DatabaseGrowth", {}, "there is no alert 'DatabaseGrowth' (did you mean DatabaseGrowthHigh?)"),
         ("Xyz", {}, "there is no alert 'Xyz'; docs/alerts.md lists those that there are"),
         ("PostgresUnreachable", {"datname": "a"}, "server:pg_up:max has no label 'datname'; it has server"),
     ],
@@ -109,9 +111,9 @@ def test_alertmanager_tells_whom_explain_names(
 
     configuration = tmp_path / "alertmanager.yml"
     configuration.write_text(rendered.files["alertmanager/alertmanager.yml"], "utf-8")
-    whole = {**labels, "alertname": alert, "severity": branch.severity.value, "category": effective.category}
+    whole = labels | static_labels(effective, branch)
     told = said_by(
         *(require_program("amtool"), "config", "routes", "test", f"--config.file={configuration}"),
-        *(f"{name}={value}" for name, value in whole.items()),
+        *(Matcher(name, "=", value).for_alertmanager() for name, value in whole.items() if value),
     )
     assert told.splitlines()[-1].split(",") == receivers

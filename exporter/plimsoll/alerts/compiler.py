@@ -115,9 +115,19 @@ def _alert_rules(alert: Effective, links: LinkSettings) -> Iterator[Rule]:
                 "alert": alert.name,
                 "expr": comparison(alert, branch),
                 "for": duration(branch.for_.value),
-                "labels": {"severity": branch.severity.value, "category": alert.category},
+                "labels": _labels(alert, branch),
                 "annotations": _annotations(alert, branch, links),
             }
+
+
+def _labels(alert: Effective, branch: Branch) -> dict[str, str]:
+    """Give the labels of a rule.
+
+    Those of overrides are told apart by one more. Prometheus carries the state of alerts over a reload by the
+    name and labels of their rule, and would take one override for another when a third is added.
+    """
+    labels = {"severity": branch.severity.value, "category": alert.category}
+    return labels if branch.is_base else {**labels, "override": branch.name}
 
 
 def _annotations(alert: Effective, branch: Branch, links: LinkSettings) -> Mapping[str, str]:
@@ -141,7 +151,7 @@ def _with_threshold(template: str, threshold: str) -> str:
     """Define the variable $threshold where a template uses it."""
     if "$threshold" not in template:
         return template
-    quoted = threshold.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = threshold.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     definition = f'{{{{- $threshold := "{quoted}" -}}}}'
     return Lines(f"{definition}\n{template}") if isinstance(template, Lines) else f"{definition}{template}"
 
@@ -154,8 +164,8 @@ def runbook_url(alert: Effective, links: LinkSettings) -> str | None:
 
 
 def _dashboard_url(alert: Effective, links: LinkSettings) -> str | None:
-    if not alert.dashboard:
-        return None
+    if alert.dashboard_url or not alert.dashboard:
+        return alert.dashboard_url
     dashboard = alert.dashboard.group.dashboard
     known = [label for label in dashboard.variables if alert.labels is None or label in alert.labels]
     variables = "&".join(f"var-{label}={{{{ $labels.{label} | urlquery }}}}" for label in known)

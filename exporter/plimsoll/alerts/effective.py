@@ -77,6 +77,7 @@ class Effective:
     value: str
     annotations: Mapping[str, str]
     runbook_url: str | None
+    dashboard_url: str | None
     preset: str | None
     """The preset that it is, or that it started from."""
     dashboard: CatalogueFile | None

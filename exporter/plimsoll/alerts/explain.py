@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 from plimsoll.alerts.catalogue import load_catalogue
 from plimsoll.alerts.compiler import comparison, runbook_url
 from plimsoll.alerts.effective import Branch, Effective
+from plimsoll.alerts.labels import ALERT_LABELS
 from plimsoll.alerts.matchers import Matcher, Matchers
+from plimsoll.alerts.mistakes import hint, labels_of
 from plimsoll.alerts.rendering import Plan
 from plimsoll.alerts.units import UNITS, duration, number
 
@@ -32,28 +33,26 @@ def explain(plan: Plan, name: str, labels: Mapping[str, str]) -> str:
     """
     alert = plan.named(name)
     if alert is None:
-        close = get_close_matches(name, [alert.name for alert in plan.alerts], n=1)
-        hint = f"did you mean {close[0]}?" if close else "docs/alerts.md lists those that there are"
-        raise ValueError(f"there is no alert {name!r}; {hint}")
+        names = [alert.name for alert in plan.alerts]
+        meant = hint(name, names) or "; docs/alerts.md lists those that there are"
+        raise ValueError(f"there is no alert {name!r}{meant}")
+    labels = {label: value for label, value in labels.items() if label not in ALERT_LABELS}
     _check_labels(plan, alert, labels)
     branch = branch_for(alert, labels)
     parts = (
         _title(alert, labels),
         _table(_values(plan, alert, branch, labels)),
-        *_notes(alert, labels),
-        f"What it judges, to paste into Prometheus:\n\n{_indented(_narrowed(alert, labels))}",
-        f"When it fires:\n\n{_indented(_firing(alert, branch, labels))}",
-        f"The rule:\n\n{_indented(comparison(alert, branch))}",
+        *_notes(plan, alert, branch, labels),
+        *_promql(alert, branch, labels),
         *([f"Runbook: {url}"] if (url := runbook_url(alert, plan.user.links)) else []),
     )
     return "\n\n".join(parts)
 
 
 def _check_labels(plan: Plan, alert: Effective, labels: Mapping[str, str]) -> None:
-    signal = load_catalogue().signals.get(alert.metric.value)
-    if signal is None:
+    known = labels_of(alert.metric.value, load_catalogue(), plan.user)
+    if known is None:
         return
-    known = [*signal.labels, *sorted(plan.user.declared[signal.declared_by])]
     if lacking := [label for label in labels if label not in known]:
         raise ValueError(f"{alert.metric.value} has no label {lacking[0]!r}; it has {', '.join(known)}")
 
@@ -79,7 +78,9 @@ def _values(
     yield "severity", branch.severity.value, str(branch.severity.origin)
     yield "category", alert.category, ""
     yield "enabled", "yes" if branch.enabled.value else "no", str(branch.enabled.origin)
-    yield "told to", ", ".join(plan.routing.receivers_of(alert, branch, labels)) or "nobody", _told_by(branch)
+    if branch.enabled.value:
+        receivers = plan.routing.receivers_of(alert, branch, labels)
+        yield "told to", ", ".join(receivers) or "nobody", _told_by(branch)
 
 
 def _told_by(branch: Branch) -> str:
@@ -92,13 +93,23 @@ def _table(rows: Iterator[tuple[str, str, str]]) -> str:
     return "\n".join(f"  {name:<10} {value:<{width}}  {origin}".rstrip() for name, value, origin in known)
 
 
-def _notes(alert: Effective, labels: Mapping[str, str]) -> Iterator[str]:
+def _notes(plan: Plan, alert: Effective, branch: Branch, labels: Mapping[str, str]) -> Iterator[str]:
     """Say on which labels it would also depend."""
-    asked = {
-        matcher.label for override in alert.overrides if override.match for matcher in override.match.matchers
-    }
-    if missing := sorted(asked - labels.keys()):
-        yield f"Overrides also look at {', '.join(missing)}: what was not given counts as absent."
+    matches = (override.match for override in alert.overrides if override.match)
+    asked = {"Overrides": {matcher.label for match in matches for matcher in match.matchers}}
+    if branch.enabled.value and branch.webhook.value is None:
+        known = labels_of(alert.metric.value, load_catalogue(), plan.user)
+        asked["Webhooks"] = {label for label in plan.routing.asked_labels if known is None or label in known}
+    for who, names in asked.items():
+        if missing := sorted(names - labels.keys()):
+            yield f"{who} also look at {', '.join(missing)}: what was not given counts as absent."
+
+
+def _promql(alert: Effective, branch: Branch, labels: Mapping[str, str]) -> Iterator[str]:
+    yield f"What it judges, to paste into Prometheus:\n\n{_indented(_narrowed(alert, labels))}"
+    if branch.enabled.value:
+        yield f"When it fires:\n\n{_indented(_firing(alert, branch, labels))}"
+        yield f"The rule:\n\n{_indented(comparison(alert, branch))}"
 
 
 def _narrowed(alert: Effective, labels: Mapping[str, str]) -> str:

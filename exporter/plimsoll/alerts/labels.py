@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from plimsoll.config import Document
+from plimsoll.config.fields import LabelName
 
 ACCIDENTAL_LABELS = ("instance", "job", "pod", "container", "endpoint", "service", "namespace", "node")
 """Labels of the scrape, which a redeployed exporter changes: signals aggregate them away."""
@@ -23,6 +26,16 @@ RESERVED_LABELS = frozenset(
     }
 )
 """Labels that the exporter, an alert or service discovery sets: nobody else may declare them."""
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED_LABELS:
+        raise ValueError("is set by the exporter, by an alert or by service discovery; choose another name")
+    return name
+
+
+OwnLabel = Annotated[LabelName, AfterValidator(_not_reserved)]
+"""The name of a label that users declare for series."""
 
 COMPOSE_LABELS = ("com.docker.compose.project", "com.docker.compose.service")
 """Labels of containers that are published unless the user says which."""
@@ -43,7 +56,8 @@ def declared_labels(document: Document) -> dict[str, frozenset[str]]:
     servers = _mappings(_mapping(document.unresolved("postgres")).get("servers"))
     engines = _mappings(document.unresolved("containers"))
     scrape = _mapping(document.unresolved("prometheus")).get("labels")
-    everywhere = frozenset(scrape if isinstance(scrape, list) else ())
+    names = scrape if isinstance(scrape, list) else []
+    everywhere = frozenset(name for name in names if isinstance(name, str))
     declared = {
         "scrape": everywhere,
         "postgres": everywhere.union(*(_mapping(server.get("labels")) for server in servers)),

@@ -5,17 +5,16 @@ Every value keeps the place that it comes from, so that `plimsoll explain` can t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from plimsoll.alerts.catalogue import Catalogue
 from plimsoll.alerts.effective import Branch, Effective, Origin, Sourced
 from plimsoll.alerts.matchers import Matchers
+from plimsoll.alerts.mistakes import Mistake, mistakes_of_alert, mistakes_of_overrides
 from plimsoll.alerts.settings import UserFile
-from plimsoll.alerts.shape import Alert, Change, Override
+from plimsoll.alerts.shape import Alert, Change
 from plimsoll.alerts.units import UNITS, Unit
 from plimsoll.config import Section
 from plimsoll.config.problem import Place
@@ -23,7 +22,6 @@ from plimsoll.config.problem import Place
 OWN_GROUP = "custom"
 """The group, and the category, of alerts that have no preset."""
 
-_ALERT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DEFAULTS: dict[str, Any] = {
     "for": 0.0,
     "unit": "count",
@@ -36,8 +34,9 @@ _DEFAULTS: dict[str, Any] = {
     "floor": None,
     "webhook": None,
     "runbook_url": None,
+    "dashboard_url": None,
 }  # fmt: skip
-_TEXTS = ("threshold_as", "category", "description", "value", "runbook_url")
+_TEXTS = ("threshold_as", "category", "description", "value", "runbook_url", "dashboard_url")
 _ATTRIBUTES = {"for": "for_"}
 _REQUIRED = ("metric", "operator", "threshold", "severity", "summary")
 
@@ -82,30 +81,35 @@ class _Merger:
         self._place: Place = ("alerts", name)
         self._alert = alert
         self._is_good = True
+        self._damaged = user.damaged.get(name, frozenset())
         self._overrides = alert.overrides if alert else ()
 
     def merged(self) -> Effective | None:
         """Give the alert, or None if too much is wrong with it."""
         layers = list(self._layers())
+        if self._alert:
+            self._blame_all(mistakes_of_alert(self._name, self._alert, self._catalogue))
         missing = [name for name in _REQUIRED if not any(layer.get(name) for layer in layers)]
-        if self._is_good and missing:
+        if self._is_good and missing and not self._damaged:
             self._blame(f"an alert that starts from nothing needs {', '.join(missing)}")
-        if not self._is_good:
+        if not self._is_good or missing:
             return None
         unit = UNITS[self._get(layers, "unit").value]
         base = self._branch(layers, unit, None, -1, self._place)
         overrides = [self._override(index, layers, unit) for index in range(len(self._overrides))]
-        self._check_overrides(self._get(layers, "metric").value)
-        if not self._is_good:
+        metric = self._get(layers, "metric")
+        if self._alert:
+            self._blame_all(mistakes_of_overrides(self._alert, metric.value, self._catalogue, self._user))
+        if self._damaged or not self._is_good:
             return None
         text = {name: self._get(layers, name).value for name in _TEXTS}
         preset = self._preset
         file = self._catalogue.presets[preset][0] if preset else None
-        signal = self._catalogue.signals.get(self._get(layers, "metric").value)
+        signal = self._catalogue.signals.get(metric.value)
         return Effective(
             name=self._name,
             group=file.name if file and preset == self._name else OWN_GROUP,
-            metric=self._get(layers, "metric"),
+            metric=metric,
             operator=self._get(layers, "operator"),
             summary=self._get(layers, "summary"),
             unit=unit,
@@ -130,11 +134,10 @@ class _Merger:
     def _layers(self) -> Iterator[Layer]:
         """Give the user's values, then those of the preset; the first that has a field decides."""
         if self._alert:
-            self._check_name(self._alert)
             yield self._layer_of(self._alert, self._place)
         if preset := self._preset:
             file, section = self._catalogue.presets[preset]
-            yield Layer(section, file.path, lambda place: file.lines.get(place, 0), ("alerts", preset))
+            yield Layer(section, file.path, file.line, ("alerts", preset))
 
     def _layer_of(self, section: Change, place: Place) -> Layer:
         return Layer(section, str(self._user.document.path), self._user.document.line, place)
@@ -142,7 +145,7 @@ class _Merger:
     @staticmethod
     def _get(layers: Sequence[Layer], name: str) -> Sourced[Any]:
         found = (layer.get(name) for layer in layers)
-        return next((value for value in found if value), Sourced(_DEFAULTS.get(name), Origin("default")))
+        return next((value for value in found if value), Sourced(_DEFAULTS.get(name), Origin("built in")))
 
     @staticmethod
     def _annotations(layers: Sequence[Layer]) -> dict[str, str]:
@@ -163,12 +166,16 @@ class _Merger:
             index=index,
             place=place,
             threshold=self._number(layers, "threshold", unit, place),
-            floor=self._number(layers, "floor", UNITS["bytes"], place),
+            floor=self._number(self._of_floor(layers), "floor", UNITS["bytes"], place),
             for_=self._get(layers, "for"),
             severity=self._get(layers, "severity"),
             webhook=self._webhook(layers, place),
             enabled=self._get(layers, "enabled"),
         )
+
+    def _of_floor(self, layers: Sequence[Layer]) -> Sequence[Layer]:
+        """Leave the floor to the alert whose signal has it, of those that judge this signal."""
+        return layers if self._catalogue.has_floor(self._name) else ()
 
     def _number(self, layers: Sequence[Layer], name: str, unit: Unit, place: Place) -> Sourced[Any]:
         found = self._get(layers, name)
@@ -177,10 +184,18 @@ class _Merger:
         try:
             return Sourced(unit.parse(found.value), found.origin)
         except ValueError as error:
-            if layers[0].get(name):  # else it was told where it stands
-                self._blame(str(error), *place[len(self._place) :], name)
-            self._is_good = False
+            self._blame_number(layers, name, place, str(error))
             return Sourced(0.0, found.origin)
+
+    def _blame_number(self, layers: Sequence[Layer], name: str, place: Place, message: str) -> None:
+        """Blame where a number stands, and the unit if it was another's."""
+        inner = place[len(self._place) :]
+        if layers[0].get(name):
+            self._blame(message, *inner, name)
+        elif not inner:
+            self._blame(f"needs a {name} in this unit too: that of the preset {message}", "unit")
+        else:
+            self._is_good = False  # it was told of the alert itself
 
     def _webhook(self, layers: Sequence[Layer], place: Place) -> Sourced[Any]:
         found = self._get(layers, "webhook")
@@ -199,65 +214,6 @@ class _Merger:
         self._is_good = False
         self._user.review.blame((*self._place, *inner), message)
 
-    def _check_name(self, alert: Alert) -> None:
-        presets = self._catalogue.presets
-        if not _ALERT_NAME.fullmatch(self._name):
-            self._blame("is no name for an alert: letters, digits and _ are allowed, no digit first")
-        elif alert.from_ is not None and self._name in presets:
-            self._blame("is for new alerts; this is the name of a preset, which is changed as it is", "from")
-        elif alert.from_ is not None and alert.from_ not in presets:
-            self._blame(f"there is no preset {alert.from_!r}{_hint(alert.from_, presets)}", "from")
-        elif alert.from_ is None and alert.metric is None and self._name not in presets:
-            self._blame(
-                f"there is no preset of this name{_hint(self._name, presets)}; a new alert needs metric, "
-                "operator, threshold, severity and summary, or from: <preset>"
-            )
-        self._check_floor(alert)
-
-    def _check_floor(self, alert: Alert) -> None:
-        preset = self._catalogue.presets.get(self._name)
-        if preset and preset[1].floor is not None:
-            return
-        for index, change in enumerate((alert, *alert.overrides)):
-            if change.floor is not None:
-                inner = ("overrides", index - 1) if index else ()
-                self._blame("the signal of this alert has no floor", *inner, "floor")
-
-    def _check_overrides(self, metric: str) -> None:
-        for index, override in enumerate(self._overrides):
-            if complaint := self._complaint(index, override, metric):
-                self._blame(complaint, "overrides", index, "match")
-            elif not override.model_fields_set - {"match"}:
-                self._blame("changes nothing", "overrides", index)
-
-    def _complaint(self, index: int, override: Override, metric: str) -> str | None:
-        match = override.match
-        if not match.matchers:
-            return "matches every series: change the alert itself instead"
-        if lacking := self._lacking(match, metric):
-            return lacking
-        if match.is_impossible:
-            return "matches nothing: no label has two values at once"
-        for earlier, other in enumerate(self._overrides[:index]):
-            if other.match.covers(match):
-                return f"is never reached: overrides[{earlier}] takes everything that it matches"
-        return None
-
-    def _lacking(self, match: Matchers, metric: str) -> str | None:
-        """Say which label the signal lacks; a metric that we do not know may have any."""
-        signal = self._catalogue.signals.get(metric)
-        if signal is None:
-            return None
-        known = [*signal.labels, *sorted(self._user.declared[signal.declared_by])]
-        lacking = [matcher.label for matcher in match.matchers if matcher.label not in known]
-        if not lacking:
-            return None
-        return (
-            f"{metric} has no label {lacking[0]!r}; it has {', '.join(known)} (labels that Prometheus' "
-            "scrape configuration adds are named under prometheus.labels)"
-        )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    def _blame_all(self, mistakes: Iterable[Mistake]) -> None:
+        for inner, message in mistakes:
+            self._blame(message, *inner)

@@ -15,7 +15,8 @@ from plimsoll.alerts.compiler import RuleGroup, compile_rules
 from plimsoll.alerts.effective import Effective
 from plimsoll.alerts.merging import merge
 from plimsoll.alerts.rollout.wanted import RULES_INFO
-from plimsoll.alerts.routes import Routing, alertmanager_text, check_routing
+from plimsoll.alerts.routes import alertmanager_text
+from plimsoll.alerts.routing import Routing, check_routing
 from plimsoll.alerts.settings import UserFile
 from plimsoll.alerts.writing import commented, dump, dump_groups
 from plimsoll.shipped import shipped
@@ -60,13 +61,17 @@ class Rendered:
     """All groups of rules, those by hand first."""
 
 
-def make_plan(config_file: Path | None) -> Plan:
+def make_plan(config_file: Path | None, *, addressed: bool = False) -> Plan:
     """Lay the user's file, if there is one, over the catalogue.
+
+    Args:
+        config_file: the file, or None.
+        addressed: whether URLs matter, and so the environment variables in them.
 
     Raises:
         ConfigError: everything that is wrong in the sections that concern alerts.
     """
-    user = UserFile.read(config_file)
+    user = UserFile.read(config_file, addressed=addressed)
     alerts = merge(load_catalogue(), user)
     routing = Routing(user.webhooks)
     check_routing(routing, alerts, user)
@@ -80,7 +85,7 @@ def render(config_file: Path | None) -> Rendered:
     Raises:
         ConfigError: everything that is wrong in the sections that concern alerts.
     """
-    plan = make_plan(config_file)
+    plan = make_plan(config_file, addressed=True)
     catalogue = load_catalogue()
     recording = (shipped("rules") / "recording.yml").read_text("utf-8")
     groups = compile_rules(catalogue, plan.alerts, plan.user.links, plan.routing.receivers_of)

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import Field
 
-from plimsoll.alerts.labels import declared_labels
+from plimsoll.alerts.labels import OwnLabel, declared_labels
 from plimsoll.alerts.shape import Alert, Url, Webhook
 from plimsoll.config import Document, Section
 from plimsoll.config.document import Review
-from plimsoll.config.fields import LabelName
 from plimsoll.config.reading import Source
 
+_SECRETS = frozenset({"secret", "secret_file", "token_file"})
+_ADDRESSES = frozenset({"url", "urls"})
 DEMO_WEBHOOK = "http://127.0.0.1:9747/"
 """Where the demo's receiver listens, which stands in what is shipped."""
 
@@ -37,7 +38,7 @@ class PrometheusSettings(Section):
     """Prometheus, and the labels that its scrape configuration sets on targets."""
 
     url: Url = "http://127.0.0.1:9090"
-    labels: tuple[LabelName, ...] = ()
+    labels: tuple[OwnLabel, ...] = ()
 
 
 class LinkSettings(Section):
@@ -58,33 +59,35 @@ class _Sections(Section):
 class UserFile:
     """The file as far as alerts are concerned. What is wrong is noted in `review`, and told all at once."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, addressed: bool) -> None:
         self.document = document
         self.review = Review(document)
-        sections = self.review.validate(_Sections, self.review.resolved(_Sections.model_fields), ())
-        sections = sections or _Sections()
+        self._unread = _SECRETS if addressed else _SECRETS | _ADDRESSES
+        values = self.review.resolved(_Sections.model_fields, self._unread)
+        sections = self.review.validate(_Sections, values, ()) or _Sections()
         self.relay = sections.relay
         self.alertmanager = sections.alertmanager
         self.prometheus = sections.prometheus
         self.links = sections.links
         self.declared = declared_labels(document)
+        self.damaged: dict[str, frozenset[str | int]] = {}
+        """The keys that are bad, by name of an alert or webhook."""
         self.alerts = self._each("alerts", Alert)
         self.webhooks = self._each("webhooks", Webhook) if "webhooks" in document else _default_webhook()
 
     @classmethod
-    def read(cls, path: Path | None) -> UserFile:
+    def read(cls, path: Path | None, *, addressed: bool = True) -> UserFile:
         """Read a file, or take an empty one.
+
+        Args:
+            path: the file, or None.
+            addressed: whether URLs matter: else the environment variables in them need not be set.
 
         Raises:
             ConfigError: it cannot be read at all.
         """
-        return cls(Document.read(path) if path else Document(Path("plimsoll.yml"), Source({}, {}, [])))
-
-    @property
-    def knows_all_webhooks(self) -> bool:
-        """Whether the file's webhooks could all be read, so that a missing one is really missing."""
-        value = self.document.unresolved("webhooks")
-        return value is None or (isinstance(value, Mapping) and len(self.webhooks) == len(value))
+        document = Document.read(path) if path else Document(Path("plimsoll.yml"), Source({}, {}, []))
+        return cls(document, addressed=addressed)
 
     def names(self, section: str) -> tuple[str, ...]:
         """Give the names in a section, also of entries that are bad."""
@@ -93,14 +96,20 @@ class UserFile:
 
     def _each(self, section: str, model: type[Any]) -> dict[str, Any]:
         """Validate the entries of a section one by one, so that one mistake does not hide another."""
-        value = self.review.resolved([section], but=("secret", "secret_file")).get(section)
+        value = self.review.resolved([section], self._unread).get(section)
         if value is None:
             return {}
         if not isinstance(value, Mapping):
             self.review.blame((section,), "must be a mapping of names to their settings")
             return {}
-        found = {name: self.review.validate(model, entry, (section, name)) for name, entry in value.items()}
-        return {name: entry for name, entry in found.items() if entry is not None}
+        found = {}
+        for name, entry in value.items():
+            known, bad = self.review.salvage(model, entry, (section, name))
+            if bad:
+                self.damaged[name] = bad
+            if known is not None:
+                found[name] = known
+        return found
 
 
 def _default_webhook() -> dict[str, Webhook]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, AnyHttpUrl, BeforeValidator, Field, StrictBool, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
 from plimsoll.alerts.matchers import Matchers
 from plimsoll.alerts.units import UNITS
 from plimsoll.alerts.writing import Lines
-from plimsoll.config import Section
+from plimsoll.config import PlacedError, Section
 from plimsoll.config.fields import Duration, LabelName
 from plimsoll.config.section import kind, shown
 
@@ -25,7 +25,10 @@ Operator = Literal[">", ">=", "<", "<=", "==", "!="]
 UnitName = Literal["percent", "bytes", "seconds", "hours", "dollars", "count"]
 Declarers = Literal["postgres", "containers", "engines", "scrape", "any"]
 
+_ANNOTATIONS = ("summary", "description", "threshold", "value", "runbook_url", "dashboard_url")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_URL = re.compile(r"https?://(?:[^\s%\x00-\x20\x7f]|%[0-9a-fA-F]{2})+|\$\{\w+\}.*")
+"""Also one that begins with an environment variable which is not resolved, where it does not matter."""
 
 
 def _metric(value: Any) -> str:
@@ -44,12 +47,24 @@ def _matchers(value: Any) -> Matchers:
 
 
 def _url(value: Any) -> str:
-    """Take it as it is written; whether it is a URL is all that is asked."""
-    try:
-        TypeAdapter(AnyHttpUrl).validate_python(value)
-    except ValueError:
-        raise ValueError("must be a URL that begins with http:// or https://") from None
-    return str(value)
+    """Take it as it is written. It may hold a secret, so it is not shown."""
+    if not isinstance(value, str) or not _URL.fullmatch(value):
+        raise ValueError(
+            "must be a URL that begins with http:// or https://, without blanks or a % that is no escape"
+        )
+    return value
+
+
+def _told_as(value: str) -> str:
+    if "#" not in value:
+        raise ValueError("must have a # where the number stands")
+    return value
+
+
+def _own_annotation(name: str) -> str:
+    if name in _ANNOTATIONS:
+        raise ValueError("is set by a key of the alert itself, or by its threshold")
+    return name
 
 
 def _filled(value: str) -> str:
@@ -58,8 +73,10 @@ def _filled(value: str) -> str:
     return value
 
 
+ToldAs = Annotated[str, AfterValidator(_told_as)]
 MetricName = Annotated[str, BeforeValidator(_metric)]
 SomeMatchers = Annotated[Matchers, BeforeValidator(_matchers)]
+OwnAnnotation = Annotated[LabelName, AfterValidator(_own_annotation)]
 Url = Annotated[str, BeforeValidator(_url)]
 Text = Annotated[str, AfterValidator(_filled)]
 Template = Annotated[str, AfterValidator(Lines)]
@@ -109,7 +126,7 @@ class Preset(Section):
     operator: Operator
     threshold: Any
     unit: UnitName
-    threshold_as: str = "#"
+    threshold_as: ToldAs = "#"
     floor: Any = None
     for_: Duration = Field(alias="for")
     severity: Severity
@@ -146,7 +163,19 @@ class Group(Section):
     inhibitions: tuple[Inhibition, ...] = ()
 
 
-class Change(Section):
+class Given(Section):
+    """A section in which whatever is named has a value: one that was forgotten is no default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_values(cls, section: Any) -> Any:
+        for key, value in section.items() if isinstance(section, dict) else ():
+            if value is None:
+                raise PlacedError("must not be empty", key)
+        return section
+
+
+class Change(Given):
     """What an override may change of an alert, for some of its series."""
 
     threshold: Any = None
@@ -170,17 +199,18 @@ class Alert(Change):
     metric: MetricName | None = None
     operator: Operator | None = None
     unit: UnitName | None = None
-    threshold_as: str | None = None
+    threshold_as: ToldAs | None = None
     category: Category | None = None
     summary: Text | None = None
     description: Text | None = None
     value: str | None = None
-    annotations: dict[LabelName, str] | None = None
+    annotations: dict[OwnAnnotation, str] | None = None
     runbook_url: Url | None = None
+    dashboard_url: Url | None = None
     overrides: tuple[Override, ...] = ()
 
 
-class Webhook(Section):
+class Webhook(Given):
     """A receiver. Its secrets are read by the relay only; here it matters whether there are any."""
 
     url: Url

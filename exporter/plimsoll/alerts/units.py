@@ -94,7 +94,7 @@ def _dollars(text: str) -> float | None:
 
 def _show_bytes(value: float) -> str:
     """Take the largest unit in which it is whole."""
-    for name, size in reversed(_BINARY.items()):
+    for name, size in (*reversed(_BINARY.items()), *reversed(_DECIMAL.items())):
         if value and value % size == 0:
             return f"{number(value / size)}{name}"
     return f"{number(value)}B"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ SECTIONS = (
 
 SomeSection = TypeVar("SomeSection", bound=Section)
 
-_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")  # which leaves ${{ of a template alone
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -93,7 +94,7 @@ class Review:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._problems = list(document.problems)
+        self.problems = list(document.problems)
 
     def resolved(self, names: Iterable[str], but: Container[str] = ()) -> dict[str, Any]:
         """Give those of some sections that the file has, with environment variables resolved.
@@ -108,16 +109,32 @@ class Review:
         try:
             return model.model_validate(value, context={"directory": self._document.path.parent})
         except ValidationError as error:
-            told = {problem.place for problem in self._problems}
+            told = {problem.place for problem in self.problems}
             for inner, message in explanations(error, model):
                 if (*place, *inner) not in told:
                     self.blame((*place, *inner), message)
-            self._problems += problems_elsewhere(error)
+            self.problems += problems_elsewhere(error)
         return None
+
+    def salvage(
+        self, model: type[SomeSection], value: Any, place: Place
+    ) -> tuple[SomeSection | None, frozenset[str | int]]:
+        """Validate, but leave out the keys that are bad, so that the others can be looked into; give both."""
+        known = len(self.problems)
+        if (section := self.validate(model, value, place)) is not None:
+            return section, frozenset()
+        inner = (problem.place[len(place) :] for problem in self.problems[known:])
+        bad = frozenset(steps[0] for steps in inner if steps)
+        if not bad or not isinstance(value, dict):
+            return None, bad
+        rest = {key: entry for key, entry in value.items() if key not in bad}
+        with suppress(ValidationError):
+            return model.model_validate(rest, context={"directory": self._document.path.parent}), bad
+        return None, bad
 
     def blame(self, place: Place, message: str) -> None:
         """Note what is wrong at a place."""
-        self._problems.append(self._document.problem(place, message))
+        self.problems.append(self._document.problem(place, message))
 
     def conclude(self) -> None:
         """End the review.
@@ -125,8 +142,8 @@ class Review:
         Raises:
             ConfigError: something was wrong.
         """
-        if self._problems:
-            raise ConfigError(sorted(self._problems, key=self._order))
+        if self.problems:
+            raise ConfigError(sorted(self.problems, key=self._order))
 
     def _order(self, problem: Problem) -> tuple[bool, str, int]:
         """Put the document itself before the files that it names."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ _DEEPEST = 32
 _TOO_DEEP = f"it is nested deeper than {_DEEPEST} levels, or an alias contains itself"
 _NO_YAML = "cannot be read as YAML"
 _YAML = "tag:yaml.org,2002:"
+_NUMBERS = {
+    f"{_YAML}int": re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"),
+    f"{_YAML}float": re.compile(
+        r"(?:[-+]?(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$", re.IGNORECASE
+    ),
+}
 _SCALARS = {f"{_YAML}{name}" for name in ("str", "int", "float", "bool", "null")}
 
 
@@ -51,10 +58,13 @@ def refused(path: Path, line: int, message: str) -> ConfigError:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes only true, false, null and numbers for something else than text: no dates, no merge keys."""
+    """Takes only true, false, null and decimal numbers for something else than text.
+
+    No dates and no merge keys; and 1:30 is no 90, nor is 010 an 8, as YAML 1.1 has it.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - so it is in the class above
-        start: [(tag, pattern) for tag, pattern in resolvers if tag in _SCALARS]
+        start: [(tag, _NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag in _SCALARS]
         for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 

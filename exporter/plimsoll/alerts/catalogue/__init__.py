@@ -30,6 +30,12 @@ class CatalogueFile:
         """How the file is called in messages, wherever it is installed."""
         return f"catalogue/{self.name}.yml"
 
+    def line(self, place: Place) -> int:
+        """Give the line of a place, or of what surrounds it."""
+        while place not in self.lines and place:
+            place = place[:-1]
+        return self.lines[place]
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -53,6 +59,14 @@ class Catalogue:
         return {name: signal for file in self.files for name, signal in file.group.signals.items()} | dict(
             self.compiled
         )
+
+    def has_floor(self, name: str) -> bool:
+        """Say whether the signal of a preset leaves out what is smaller than a number of this preset."""
+        return name in self.presets and self.presets[name][1].floor is not None
+
+    def is_followed(self, name: str) -> bool:
+        """Say whether signals depend on the threshold of an alert."""
+        return any(signal.of == name and "$threshold" in signal.expr for signal in self.compiled.values())
 
     @property
     def inhibitions(self) -> tuple[Inhibition, ...]:

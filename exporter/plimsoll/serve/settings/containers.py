@@ -10,11 +10,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from plimsoll.alerts.labels import COMPOSE_LABELS, published_name
+from plimsoll.alerts.labels import COMPOSE_LABELS, OwnLabel, published_name
 from plimsoll.config import PlacedError, Section
 from plimsoll.config.engines import SOCKETS, DockerHost, check_docker_host, engine_here
 from plimsoll.config.fields import Duration, FilePath, Name, Timeout
-from plimsoll.serve.settings.shared import OwnLabel, Selection
+from plimsoll.serve.settings.shared import Selection
 
 
 def _directory(value: Any) -> Path:

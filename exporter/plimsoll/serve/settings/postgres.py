@@ -10,9 +10,10 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
+from plimsoll.alerts.labels import OwnLabel
 from plimsoll.config import Section
 from plimsoll.config.fields import Duration, Name, SecretFile, Timeout, WholeNumber
-from plimsoll.serve.settings.shared import OwnLabel, Selection, named_differently
+from plimsoll.serve.settings.shared import Selection, named_differently
 
 _ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from plimsoll.alerts.labels import RESERVED_LABELS
 from plimsoll.config import PlacedError, Section
-from plimsoll.config.fields import LabelName, Pattern
+from plimsoll.config.fields import Pattern
 
 
 class Named(Protocol):
@@ -32,16 +31,6 @@ def named_differently(entries: Sequence[SomeNamed], listed: str) -> Sequence[Som
         if first.setdefault(entry.name, index) != index:
             raise PlacedError(f"is the name of {listed}[{first[entry.name]}] already", index, "name")
     return entries
-
-
-def _not_reserved(name: str) -> str:
-    if name in RESERVED_LABELS:
-        raise ValueError("is set by the exporter, by an alert or by service discovery; choose another name")
-    return name
-
-
-OwnLabel = Annotated[LabelName, AfterValidator(_not_reserved)]
-"""The name of a label that users declare for series of ours."""
 
 
 class Selection(Section):
