@@ -124,7 +124,8 @@ def _explain(options: argparse.Namespace) -> int:
     from plimsoll.alerts.rendering import make_plan
 
     try:
-        _say(explain(make_plan(options.config_file), options.alert, dict(options.labels)))
+        labels = dict(pair for labels in options.labels for pair in labels.items())
+        _say(explain(make_plan(options.config_file), options.alert, labels))
     except ValueError as error:
         return _failed(str(error))
     return GOOD
@@ -250,8 +251,9 @@ def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "labels",
         metavar="label=value",
         nargs="*",
-        type=_checked(_label),
-        help="of the series in question; a label that is not given counts as absent",
+        type=_checked(_labels),
+        help="of the series in question, also as Prometheus shows them, '{label=\"value\",…}'; a label "
+        "that is not given counts as absent",
     )
     _add_config_file(command, "plimsoll.yml; without it, the presets as they are")
     command.set_defaults(command=_explain)
@@ -277,11 +279,18 @@ def _add_config_file(command: argparse.ArgumentParser, help_text: str = _WATCHED
     command.add_argument("--config.file", dest="config_file", type=Path, metavar="FILE", help=help_text)
 
 
-def _label(text: str) -> tuple[str, str]:
+def _labels(text: str) -> dict[str, str]:
+    """Read label=value, or labels as Prometheus shows them: {label="value",…}."""
+    from plimsoll.alerts.matchers import Matchers
+
     name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise ValueError(f"must be label=value, is {text!r}")
-    return name, value
+    if text.startswith("{"):
+        matchers = Matchers.parse(text).matchers
+        if all(matcher.operator == "=" for matcher in matchers):
+            return {matcher.label: matcher.value for matcher in matchers}
+    elif name and equals:
+        return {name: value}
+    raise ValueError(f'must be label=value or {{label="value",…}}, is {text!r}')
 
 
 def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:

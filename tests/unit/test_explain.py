@@ -11,6 +11,8 @@ from plimsoll.alerts.explain import branch_for, explain
 from plimsoll.alerts.matchers import Matcher
 from plimsoll.alerts.rendering import make_plan, render
 from plimsoll.alerts.routing import static_labels
+from plimsoll.cli import GOOD, main
+from plimsoll.config import ConfigError
 from support import require_program, said_by
 
 PAIRS = Path(__file__).parents[1] / "fixtures" / "alerts" / "pairs"
@@ -68,6 +70,43 @@ def test_a_disabled_override_says_so() -> None:
     rows = table(explain(make_plan(OVERRIDES), "DatabaseGrowthHigh", {"datname": "scratch_7"}))
 
     assert rows["enabled"] == ("no", line_of(OVERRIDES, "enabled: false"))
+    assert "told to" not in rows
+
+
+def test_an_alert_that_is_switched_off_has_no_rule(tmp_path: Path) -> None:
+    file = tmp_path / "plimsoll.yml"
+    file.write_text("alerts: {ContainerDown: {enabled: false}}\n", "utf-8")
+    text = explain(make_plan(file), "ContainerDown", {})
+
+    assert table(text)["enabled"] == ("no", f"{file}:1")
+    assert "When it fires" not in text
+    assert "The rule" not in text
+
+
+def test_what_webhooks_look_at_is_told() -> None:
+    plan = make_plan(WEBHOOKS)
+
+    assert "Webhooks also look at organization" not in explain(plan, "DatabaseGrowthHigh", {"server": "main"})
+    text = explain(plan, "CollectorFailing", {"server": "main", "alertname": "CollectorFailing"})
+    assert "Webhooks also look at organization: what was not given counts as absent." in text
+
+
+def test_the_environment_of_others_is_not_needed(tmp_path: Path) -> None:
+    file = tmp_path / "plimsoll.yml"
+    file.write_text(
+        'webhooks: {default: {url: "https://hooks.example.com/${PLIMSOLL_TEST_NO_TOKEN}"}}\n'
+        'prometheus: {url: "${PLIMSOLL_TEST_NO_URL}"}\n',
+        "utf-8",
+    )
+    assert table(explain(make_plan(file), "ContainerDown", {}))["told to"][0] == "default"
+    with pytest.raises(ConfigError, match="PLIMSOLL_TEST_NO_TOKEN is not set"):
+        render(file)
+
+
+@pytest.mark.parametrize("labels", [["datname=billing"], ['{datname="billing",severity="warning"}']])
+def test_labels_as_they_are_pasted(labels: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "DatabaseGrowthHigh", *labels, f"--config.file={OVERRIDES}"]) == GOOD
+    assert "  threshold  55 %" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -88,9 +127,9 @@ def test_what_cannot_be_explained(name: str, labels: dict[str, str], message: st
     [
         ("DatabaseGrowthHigh", {"server": "main", "organization": "acme"}, ["storage"]),
         ("PostgresUnreachable", {"server": "main"}, ["ops"]),
-        ("PostgresUnreachable", {"server": "main", "organization": "acme"}, ["ops", "acme"]),
+        ("PostgresUnreachable", {"server": "main", "organization": "acme"}, ["ops", "acme", "night"]),
         ("CollectorFailing", {"server": "main"}, ["default"]),
-        ("CollectorFailing", {"server": "main", "organization": "acme"}, ["acme"]),
+        ("CollectorFailing", {"server": "main", "organization": "acme"}, ["acme", "night"]),
         ("ContainerDown", {"engine": "local", "name": "batch-1"}, ["batch"]),
         ("ContainerDown", {"engine": "edge", "name": "batch-1"}, ["batch"]),
         ("ContainerDown", {"engine": "edge", "name": "web"}, ["default"]),

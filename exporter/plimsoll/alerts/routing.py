@@ -29,7 +29,8 @@ class Routing:
     def __init__(self, webhooks: Mapping[str, Webhook]) -> None:
         self.receivers = {name: webhook for name, webhook in webhooks.items() if webhook.active}
         """Those that may be told of something."""
-        self._matching = {name: webhook.match for name, webhook in self.receivers.items() if webhook.match}
+        wanted = {name: webhook.wanted for name, webhook in self.receivers.items()}
+        self._matching = {name: match for name, match in wanted.items() if match is not None}
         self.root = DEFAULT if DEFAULT in self.receivers else NOBODY
 
     @property
@@ -146,10 +147,10 @@ def _nobody_told(unheard: Sequence[str], count: int) -> str:
 def _complaints(name: str, webhook: Webhook, user: UserFile, *, is_told: bool) -> Iterator[str]:
     if not _WEBHOOK_NAME.fullmatch(name) or name == NOBODY:
         yield f"is no name for a webhook: letters, digits, _ and - are allowed, and {NOBODY} is taken"
-    if name == DEFAULT and webhook.match is not None:
-        yield "takes what nobody else takes, so it has no `match`"
+    if name == DEFAULT and webhook.wanted is not None:
+        yield "takes what nobody else takes, so it has neither `match` nor `min_severity`"
     elif webhook.active and not is_told and name != DEFAULT:
-        reason = "it has no `match`" if webhook.match is None else "its `match` fits none"
+        reason = "it has no `match`" if webhook.wanted is None else "its `match` fits none"
         yield f"would be told of nothing: no alert names it, and {reason}"
     if webhook.active and webhook.is_signed and "relay" not in user.document:
         yield "has a secret, so it goes through the relay: the section relay, with its url, is required"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
-from plimsoll.alerts.matchers import Matchers
+from plimsoll.alerts.matchers import Matcher, Matchers
 from plimsoll.alerts.units import UNITS
 from plimsoll.alerts.writing import Lines
 from plimsoll.config import PlacedError, Section
@@ -217,7 +217,17 @@ class Webhook(Given):
     secret: Any = None
     secret_file: Any = None
     match: SomeMatchers | None = None
+    min_severity: Severity | None = None
     active: StrictBool = True
+
+    @property
+    def wanted(self) -> Matchers | None:
+        """What it is told of, besides alerts that name it; None for nothing."""
+        if self.min_severity is None:
+            return self.match
+        grave = SEVERITIES[: SEVERITIES.index(self.min_severity) + 1]
+        matcher = Matcher("severity", "=~", "|".join(grave))
+        return Matchers((*(self.match.matchers if self.match else ()), matcher))
 
     @property
     def is_signed(self) -> bool:
