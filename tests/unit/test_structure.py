@@ -59,6 +59,13 @@ MAY_KNOW = {
 }
 """The layers of `plimsoll.serve`, and which others each may import."""
 
+ALERTS = (
+    *("units", "labels", "matchers", "writing", "shape", "catalogue", "settings", "effective"),
+    *("mistakes", "merging", "selection", "compiler", "routing", "routes", "rollout", "rendering"),
+    *("explain", "runbooks", "shipping", "command"),
+)
+"""The layers of `plimsoll.alerts`: each may import those before it."""
+
 CADVISOR_NAMES = {
     "container_memory_rss",
     "container_memory_cache",
@@ -130,6 +137,18 @@ def test_each_layer_of_serve_knows_only_what_it_stands_on(path: Path) -> None:
     allowed = outside | {f"serve.{name}" for name in {layer} | MAY_KNOW[layer]}
 
     assert upward(path, tuple(f"plimsoll.{name}" for name in allowed)) == []
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "alerts").rglob("*.py")), ids=name_of)
+def test_each_layer_of_alerts_knows_only_those_before_it(path: Path) -> None:
+    layer = path.relative_to(PACKAGE / "alerts").with_suffix("").parts[0]
+    outside = (MAY_IMPORT["alerts"] | FOR_ALL) - {"alerts"}
+    known = () if layer == "__init__" else ALERTS[: ALERTS.index(layer) + 1]
+
+    assert (
+        upward(path, tuple(f"plimsoll.{name}" for name in (*outside, *(f"alerts.{part}" for part in known))))
+        == []
+    )
 
 
 def test_each_collector_stands_in_a_file_of_its_name() -> None:

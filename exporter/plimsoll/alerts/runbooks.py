@@ -89,7 +89,7 @@ def _example(alert: Effective) -> str:
         f"    for: {duration(alert.base.for_.value)}",
         "    overrides:",
         f"      - match: '{{{subject}=\"…\"}}'",
-        f"        threshold: {shown}",
+        "        enabled: false",
         "```",
     ]
     return "\n".join(lines)

@@ -114,7 +114,7 @@ UNITS = {
             "hours",
             "a time such as 36h, 2d or a number of hours",
             _hours,
-            lambda value: f"{number(value)} hours",
+            lambda value: f"{number(round(value, 2))} hours",
         ),
         Unit("dollars", "dollars such as 5 or $5", _dollars, lambda value: f"${number(value)}"),
         Unit("count", "a number", lambda _: None, number),
