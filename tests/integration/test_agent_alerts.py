@@ -36,7 +36,9 @@ VALUES ('fine', now() + interval '1 hour', true, 10, 200000, NULL),
        ('full', now() + interval '1 hour', true, 190000, 200000, NULL),
        ('former', now() - interval '1 day', false, 200000, 200000, now());
 INSERT INTO plimsoll_agents.runs (agent, failed, cost_dollars)
-VALUES ('fine', false, 1), ('fine', true, 1), ('former', true, 100), ('former', true, 100),
+SELECT 'fine', number = 1, 0.5 FROM generate_series(1, 10) number;
+INSERT INTO plimsoll_agents.runs (agent, failed, cost_dollars)
+VALUES ('former', true, 100), ('former', true, 100),
        ('full', false, 6),
        ('cut off', false, NULL), ('cut off', true, NULL), ('cut off', true, NULL);
 INSERT INTO plimsoll_agents.tasks (agent, task, started_at, finished_at)

@@ -1,8 +1,8 @@
 """What happens to hosts and services reaches a webhook: real node_exporters, and a real blackbox_exporter.
 
 The thresholds of a user's file are so low that this machine's own disk, memory and processors pass them.
-What no test can bring about, a failed unit and a disk that fills for hours, a node_exporter reads from a text
-file.
+What no test can bring about, a failed unit, a disk that fills for hours and one that becomes read-only, a
+node_exporter reads from a text file.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ TOLD = {
     "HostDiskHigh",
     "HostDiskFilling",
     "HostInodesFull",
+    "HostDiskReadOnly",
     "HostMemoryHigh",
     "HostCpuHigh",
     "HostServiceFailed",
     "ProbeFailing",
+    "ProberOffline",
 }
 """Presets that fire and resolve here."""
 
 FAILED = 'node_systemd_unit_state{name="backup.service",state="failed",type="oneshot"}'
 DISK = 'device="/dev/sdb1",fstype="ext4",mountpoint="/srv"'
 GB = 10**9
+OF_FILLING = ("HostDiskHigh", "HostDiskFilling", "HostDiskReadOnly")
 COUNTED = r'node_filesystem_files{[^}]*fstype="(ext4|xfs)"'
 
 
@@ -50,17 +53,17 @@ class Machines:
         self.offline = self._run(stack, "offline", "textfile")
         self.blackbox = stack.enter_context(blackbox_exporter(directory))
         self.service = stack.enter_context(ClosedService())
-        self.set_free_space(20 * GB)
+        self.set_disk(20 * GB)
         self.set_unit_failed(True)
 
     def _run(self, stack: ExitStack, name: str, *collectors: str) -> Exporter:
         return stack.enter_context(node_exporter(self._directory / name, *collectors))
 
-    def set_free_space(self, free: float) -> None:
-        samples = {"size": 100 * GB, "free": free, "avail": free}
+    def set_disk(self, free: float, *, readonly: bool = False) -> None:
+        samples = {"size_bytes": 100 * GB, "free_bytes": free, "avail_bytes": free, "readonly": readonly}
         write_text_file(
             self._directory / "filling",
-            {f"node_filesystem_{name}_bytes{{{DISK}}}": value for name, value in samples.items()},
+            {f"node_filesystem_{name}{{{DISK}}}": int(value) for name, value in samples.items()},
         )
 
     def set_unit_failed(self, failed: bool) -> None:
@@ -82,21 +85,28 @@ class Machines:
         ]
 
     def alerts(self, threshold: int) -> dict[str, object]:
-        """Give a section `alerts` with this threshold, in percent, for what this machine uses."""
+        """Give a section `alerts` with this threshold, in percent, for what is used.
+
+        A disk that HostDiskFull tells of has no HostDiskHigh, so they are about different hosts.
+        """
         lower = {"threshold": f"{threshold} %"}
         of_this = {"overrides": [{"match": f'{{instance="{self.this.address}"}}', **lower}]}
-        disk = dict.fromkeys(("HostDiskFull", "HostDiskHigh", "HostInodesFull"), of_this)
+        disk = dict.fromkeys(("HostDiskFull", "HostInodesFull"), of_this)
+        of_filling = {"match": f'{{instance="{self.filling.address}"}}', **lower}
+        high = {"HostDiskHigh": {"threshold": "100 %", "overrides": [of_filling]}}
         loads = dict.fromkeys(("HostMemoryHigh", "HostCpuHigh"), lower)
-        return {"alerts": at_once({**disk, **loads, "HostOffline": BUSY})}
+        offline = dict.fromkeys(("HostOffline", "ProberOffline"), BUSY)
+        return {"alerts": at_once({**disk, **high, **loads, **offline})}
 
     def expected(self) -> dict[str, dict[str, str]]:
         """Give labels of the alerts that are to fire."""
         return {
             **{name: {"instance": self.this.address} for name in TOLD},
             "HostOffline": {"instance": self.offline.address},
-            "HostDiskFilling": {"instance": self.filling.address, "mountpoint": "/srv"},
+            **{name: {"instance": self.filling.address, "mountpoint": "/srv"} for name in OF_FILLING},
             "HostServiceFailed": {"instance": self.this.address, "name": "backup.service"},
             "ProbeFailing": {},
+            "ProberOffline": {},
         }
 
 
@@ -117,21 +127,39 @@ def test_what_happens_to_hosts_is_told_and_resolved(machines: Machines, tmp_path
         judging(file, machines.jobs(), machines.history()) as watcher,
     ):
         expected = machines.expected()
-        eventually(lambda: watcher.query(f'up{{instance="{machines.offline.address}"}} == 1'))
-        machines.offline.end()
+        get_into_trouble(watcher, machines)
         watcher.wait_for("firing", expected)
         check_texts(watcher, machines)
         get_out_of_trouble(watcher, machines)
         watcher.wait_for("resolved", expected)
         eventually(lambda: not watcher.query('ALERTS{alertstate="firing"}'))
+        eventually(lambda: not unresolved(watcher))
         watcher.check_told(expected)
+
+
+def unresolved(watcher: Judging) -> set[str]:
+    """Give those of which only the start was told: some fire for several disks or jobs, one by one."""
+    alerts = watcher.all_told()
+    fired = {alert["fingerprint"] for alert in alerts if alert["status"] == "firing"}
+    return fired - {alert["fingerprint"] for alert in alerts if alert["status"] == "resolved"}
+
+
+def get_into_trouble(watcher: Judging, machines: Machines) -> None:
+    """Let end what has been seen: what never was well is no news."""
+    eventually(lambda: watcher.query(f'up{{instance="{machines.offline.address}"}} == 1'))
+    eventually(lambda: watcher.query("filesystem:node_filesystem_readonly:max == 0"))
+    eventually(lambda: len(watcher.query("probe:probe_success:max == 0")) == len(("http", "tcp")))
+    machines.offline.end()
+    machines.set_disk(20 * GB, readonly=True)
+    machines.blackbox.end()
 
 
 def get_out_of_trouble(watcher: Judging, machines: Machines) -> None:
     watcher.change(machines.alerts(threshold=100))
-    machines.set_free_space(60 * GB)
+    machines.set_disk(60 * GB)
     machines.set_unit_failed(False)
     machines.service.open()
+    machines.blackbox.start()
     machines.offline.start()
 
 
@@ -145,6 +173,6 @@ def check_texts(watcher: Judging, machines: Machines) -> None:
         "http": f"http://{machines.service.address}/",
         "tcp": machines.service.address,
     }
-    for name in TOLD - {"ProbeFailing"}:
+    for name in TOLD - {"ProbeFailing", "ProberOffline"}:
         for alert in watcher.told(name):
             assert f'"{alert["labels"]["instance"]}"' in alert["annotations"]["description"]
