@@ -142,6 +142,27 @@ def test_runs_of_the_last_quarter_and_cost_of_the_last_hour(
     }
 
 
+def test_what_the_future_brings_and_what_is_no_cost_do_not_count(
+    database: Database, owner: psycopg.Connection
+) -> None:
+    """A clock that is a little ahead is forgiven."""
+    owner.execute("INSERT INTO plimsoll_agents.agents (agent) VALUES ('a'), ('odd')")
+    owner.execute(
+        """
+        INSERT INTO plimsoll_agents.runs SELECT agent, now() + ahead, true, cost FROM (VALUES
+            ('a', interval '30 s', 0.5),
+            ('a', interval '5 min', 100),
+            ('a', interval '-1 s', 'NaN'::numeric),
+            ('odd', interval '-1 s', 'NaN')
+        ) AS runs (agent, ahead, cost)
+        """
+    )
+    assert asked(database, "runs") == {
+        "a": {"runs_15m": 2, "failed_runs_15m": 2, "cost_1h_dollars": 0.5},
+        "odd": {"runs_15m": 1, "failed_runs_15m": 1, "cost_1h_dollars": None},
+    }
+
+
 def test_it_may_be_applied_again(database: Database, owner: psycopg.Connection) -> None:
     owner.execute("INSERT INTO plimsoll_agents.agents (agent) VALUES ('kept')")
     owner.execute(SCHEMA)

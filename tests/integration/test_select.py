@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from fix_postgres import Database
 from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.sources.postgres import Connection, PostgresServer, StatementRefusedError
-from plimsoll.serve.sources.rows import Answer
+from plimsoll.serve.sources.rows import MOST_BYTES, Answer
 
 LIMIT = 10
 FUNCTIONS = """
@@ -36,10 +38,10 @@ async def connection(database: Database) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def refusal(connection: Connection, query: str) -> StatementRefusedError:
+async def refusal(connection: Connection, query: str, row_limit: int = LIMIT) -> StatementRefusedError:
     """Have a query refused; then nothing was written, no transaction is open, and the connection is good."""
     with pytest.raises(StatementRefusedError) as caught:
-        await connection.select(query, LIMIT)
+        await connection.select(query, row_limit)
     await is_unharmed(connection)
     return caught.value
 
@@ -115,6 +117,36 @@ async def test_one_row_more_than_the_limit_is_read(connection: Connection) -> No
     assert len((await connection.select(query, LIMIT)).rows) == LIMIT + 1
 
 
+@pytest.mark.parametrize("rows", [0, 99, 100, 101, 250, 251, 252])
+async def test_portions_become_one_answer(connection: Connection, rows: int) -> None:
+    answer = await connection.select(f"SELECT i, 'of ' || i FROM generate_series(1, {rows}) i", 250)
+
+    assert answer.columns == ("i", "?column?")
+    assert answer.rows == tuple((str(i), f"of {i}") for i in range(1, min(rows, 251) + 1))
+    assert answer.size == sum(len(value) for row in answer.rows for value in row if value)
+    await is_unharmed(connection)
+
+
+async def test_too_much_is_not_read(connection: Connection) -> None:
+    """Rows have 64 KiB, so 257 are too much; the server computes no more than the portion they are in."""
+    query = "SELECT repeat('x', 65536), 1 / (301 - i) FROM (SELECT generate_series(1, 1000000000) i) s"
+
+    answer = await connection.select(query, 10_000)
+
+    assert len(answer.rows) == 300
+    assert answer.size > MOST_BYTES
+    await is_unharmed(connection)
+
+
+async def test_portions_have_no_more_time_together(connection: Connection) -> None:
+    """Each is in time, for 100 rows take 0.2 s, but a hundred of them would not be."""
+    started = time.monotonic()
+    error = await refusal(connection, "SELECT pg_sleep(0.002) FROM generate_series(1, 100000)", 10_000)
+
+    assert (error.reason, str(error)) == ("timeout", "all rows together took longer than statement_timeout")
+    assert time.monotonic() - started < 5
+
+
 async def test_a_slow_query_is_ended_by_the_server(connection: Connection) -> None:
     error = await refusal(connection, "SELECT pg_sleep(60)")
 
@@ -168,6 +200,18 @@ async def test_no_setting_outlives_a_query(connection: Connection) -> None:
         " (SELECT count(*) FROM pg_cursors WHERE name = 'plimsoll')"
     )
     assert await cursor.fetchall() == [('"$user", public', "0", "0", 0, 0)]
+
+
+@pytest.mark.parametrize("query", ["SELECT pg_advisory_lock(1)", "SELECT pg_advisory_lock(1), 1 / 0"])
+async def test_no_advisory_lock_outlives_a_query(
+    connection: Connection, database: Database, query: str
+) -> None:
+    """A rollback does not end those of a session."""
+    with contextlib.suppress(StatementRefusedError):
+        await connection.select(query, LIMIT)
+
+    with database.connect() as session:
+        assert session.execute("SELECT pg_try_advisory_lock(1)").fetchone() == (True,)
 
 
 async def test_the_search_path_is_the_role_s_own(connection: Connection, database: Database) -> None:

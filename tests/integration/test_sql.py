@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,7 +141,7 @@ BAD = {
         "terminating connection",
     ),
     "many": ("rows", "SELECT generate_series(1, 1000000000) AS v", "more than 5 rows"),
-    "twins": ("duplicate", "VALUES (1), (2)", "app_twins{} stands twice"),
+    "twins": ("duplicate", "VALUES (1), (2)", "a series of app_twins{} stands twice"),
     "missing": ("column", "SELECT 1 AS w", "there is no column v; there are: w"),
     "text": ("value", "SELECT 'high' AS v", "is no number, but text"),
     "time": ("value", "SELECT now() AS v", "extract(epoch FROM"),
@@ -207,9 +208,73 @@ def test_check_tells_what_is_bad(newest_queue: Database, tmp_path: Path, name: s
     assert done.returncode == 1, done.stdout
     subject = f"main/{newest_queue.name}"
     assert f"ok  {subject}: query app/app_fine: 1 rows, 1 series\n" in done.stdout
-    (line,) = (line for line in done.stdout.splitlines() if line.startswith("BAD"))
+    bad = [line for line in done.stdout.splitlines() if line.startswith("BAD")]
+    assert len(bad) == 1, done.stdout
+    (line,) = bad
     assert line.startswith(f"BAD {subject}: query app/app_{name} ({why}): ")
     assert told in line
+
+
+def test_check_tells_what_runs_nowhere(newest_queue: Database, tmp_path: Path) -> None:
+    file = collector(gauge("app_fine", "SELECT 1 AS v"))
+    (tmp_path / "app.yml").write_text(yaml.safe_dump(file))
+    config = newest_queue.config(databases={"include": [newest_queue.name]})
+    sql = [{"files": "./app.yml", "databases": {"include": ["tenant_.*"]}}]
+    (tmp_path / "plimsoll.yml").write_text(yaml.safe_dump({**config, "sql": sql}))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "plimsoll", "check", f"--config.file={tmp_path}/plimsoll.yml", "--connect"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    told = f"app: `databases` selects none of those that are watched: {newest_queue.name}"
+    assert f"BAD main: {told}\n" in done.stdout
+    with serving({**config, "sql": sql}, tmp_path) as exporter:
+        pages = [exporter.scrape() for _ in range(2)]
+        assert [page.get("plimsoll_sql_databases", sql_collector="app") for page in pages] == [0, 0]
+        assert [line["error"] for line in exporter.messages("run nowhere")] == [told]
+
+
+STUBBORN = """
+CREATE FUNCTION stubborn() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    LOOP
+        BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END;
+    END LOOP;
+END $$;
+"""
+
+
+def test_a_query_that_cannot_be_cancelled_costs_only_itself(queue: Database, tmp_path: Path) -> None:
+    with queue.connect() as session:
+        session.execute(STUBBORN)
+    file = collector(
+        gauge("app_stubborn", "SELECT stubborn() AS v"), gauge("app_jobs", "SELECT count(*) AS v FROM job")
+    )
+    with exporting(queue, tmp_path, file, statement_timeout="500ms") as exporter:
+        eventually(lambda: exporter.scrape(timeout=1).get("app_jobs") == 2)
+        page = exporter.scrape()
+        assert reason(page, "app_stubborn") == "connection"
+        assert page.get("plimsoll_collector_success", collector="tables", datname=queue.name) == 1
+        assert exporter.messages("its backend was ended")
+        assert not exporter.messages("too many connections")
+
+
+def test_no_backend_outlives_the_exporter(newest_queue: Database, tmp_path: Path) -> None:
+    with newest_queue.connect() as session:
+        session.execute(STUBBORN)
+    file = collector(gauge("app_stubborn", "SELECT stubborn() AS v"))
+    ours = "pg_stat_activity WHERE application_name = 'plimsoll' AND query LIKE 'FETCH%'"
+    with exporting(newest_queue, tmp_path, file, statement_timeout="100ms") as exporter:
+        exporter.scrape(timeout=1)
+        newest_queue.wait_until(f"SELECT count(*) = 1 FROM {ours}")
+        exporter.signal(signal.SIGTERM)
+        assert exporter.process.wait(10) == 0
+    newest_queue.wait_until(f"SELECT count(*) = 0 FROM {ours}", 2)
 
 
 def test_gauges_are_repeated_and_counters_are_not(newest_queue: Database, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from plimsoll.serve.settings.collector_files import (
 )
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.settings.postgres import ServerSettings
-from plimsoll.serve.settings.sql import SHIPPED, SqlEntry
+from plimsoll.serve.settings.sql import MOST_ROWS, ROW_LIMIT, SHIPPED, SqlEntry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -88,7 +88,9 @@ def test_every_default_of_a_server_is_true() -> None:
 
 def test_the_row_limit_is_true() -> None:
     defaults = {row[0]: row[1] for row in rows("Custom SQL")}
-    assert SqlEntry.model_validate("agents").row_limit == int(defaults["`row_limit`"])
+    of_mine, of_shipped = re.findall("[0-9]+", defaults["`row_limit`"])
+    assert (int(of_mine), int(of_shipped)) == (ROW_LIMIT, MOST_ROWS)
+    assert {query.row_limit for query in SqlEntry.model_validate("agents").queries} == {MOST_ROWS}
 
 
 @pytest.mark.parametrize("model", [CollectorSettings, MetricSettings, QuerySettings])

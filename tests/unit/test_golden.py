@@ -147,7 +147,9 @@ async def postgres_target() -> PostgresTarget:
     )
     collector = {"files": "world_collector.yml", "databases": {"include": ["billing"]}}
     entry = SqlEntry.model_validate(collector, context={"directory": TESTS / "fixtures"})
-    target = PostgresTarget(settings, {host: Places(2) for host in settings.hosts}, sql=(entry,))
+    nowhere = SqlEntry.model_validate({"files": "agents", "databases": {"include": ["agents_.*"]}})
+    places = {host: Places(2) for host in settings.hosts}
+    target = PostgresTarget(settings, places, sql=(entry, nowhere))
     world = yaml.safe_load((TESTS / "fixtures/world.yml").read_text())
     target.state.server = FixtureServer(world)  # type: ignore[assignment]
     await target.collect()

@@ -203,6 +203,24 @@ async def test_another_failure_is_logged_too(quick_work: Work, logged: list[Even
     assert [entry["error"] for entry in logged] == ["no route", "refused", "no route"]
 
 
+class WordyError(SourceError):
+    """Tells the same trouble in other words each time."""
+
+    gist = "no route"
+
+
+async def test_the_same_failure_in_other_words_is_logged_once(
+    quick_work: Work, logged: list[EventDict]
+) -> None:
+    failing = job(quick_work)
+    for words in ("no route", "no route at all"):
+        quick_work.failure = WordyError(words)
+        await failing.refresh()
+
+    assert [entry["error"] for entry in logged] == ["no route"]
+    assert failing.complaint == "no route at all"
+
+
 async def test_a_success_from_the_start_is_not_worth_a_line(
     quick_work: Work, logged: list[EventDict]
 ) -> None:

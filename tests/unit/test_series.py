@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from plimsoll.serve.metrics import Family
 from plimsoll.serve.series import RowsRefusedError, family_of, refuse_taken, series_of
 from plimsoll.serve.settings.collector_files import MetricSettings
 from plimsoll.serve.settings.sql import Query
-from plimsoll.serve.sources.rows import Answer
+from plimsoll.serve.sources.rows import MOST_BYTES, Answer
 from plimsoll.serve.state.sql import Series
 
 
@@ -176,11 +178,40 @@ def test_rows_over_the_limit_are_refused() -> None:
     assert refusal(query(), answer(*rows)) == ("rows", "more than 3 rows (row_limit)")
 
 
-@pytest.mark.parametrize(("keys", "shown"), [(("a", "a"), 'app{k="a"}'), ((None, ""), "app{}")])
-def test_a_series_that_stands_twice_is_refused(keys: tuple[str | None, str], shown: str) -> None:
+@pytest.mark.parametrize("keys", [("a", "a"), (None, "")])
+def test_a_series_that_stands_twice_is_refused(keys: tuple[str | None, str]) -> None:
+    """Its labels' values are not told: they are rows, and the log is not the place for them."""
     rows = answer((keys[0], "1"), (keys[1], "2"))
 
-    assert refusal(query(), rows) == ("duplicate", f"{shown} stands twice")
+    assert refusal(query(metric(static_labels={"unit": "x"})), rows) == (
+        "duplicate",
+        "a series of app{k, unit} stands twice",
+    )
+
+
+def test_an_answer_that_is_too_big_is_refused() -> None:
+    rows = answer(("a", "1"))
+
+    assert series_of(query(), replace(rows, size=MOST_BYTES))
+    assert refusal(query(), replace(rows, size=MOST_BYTES + 1)) == ("size", "more than 16 MiB")
+
+
+def test_a_long_label_is_refused() -> None:
+    assert series_of(query(), answer(("ü" * 512, "1")))
+    assert refusal(query(), answer(("ü" * 512 + "u", "1"))) == (
+        "label",
+        "column k: a label is longer than 1024 bytes",
+    )
+
+
+@pytest.mark.parametrize("text", ["1" * 401, "1" * 200_000 + "x", " " * 200_000 + "x", "." + "1" * 200_000])
+def test_a_long_number_is_refused_at_once(text: str) -> None:
+    started = time.process_time()
+    assert refusal(query(), answer(("a", text), types="text numeric")) == (
+        "value",
+        "column v: a value is longer than 400 characters",
+    )
+    assert time.process_time() - started < 1
 
 
 def test_two_definitions_may_share_a_name_but_no_series() -> None:
@@ -195,7 +226,7 @@ def test_what_another_query_gives_is_refused() -> None:
     refuse_taken(query(), mine, [{"app": {(("k", "c"),): 1.0}}, {"other": {(("k", "a"),): 1.0}}])
 
     with pytest.raises(
-        RowsRefusedError, match=r'^app\{k="b"\} is what another query gives already$'
+        RowsRefusedError, match=r"^a series of app\{k\} is what another query gives already$"
     ) as refused:
         refuse_taken(query(), mine, [{}, {"app": {(("k", "b"),): 1.0}}])
     assert refused.value.reason == "duplicate"

@@ -127,6 +127,20 @@ def test_settings_differ_if_a_collector_file_does(directory: Path) -> None:
     assert first.sql != other.sql
 
 
+def test_a_static_label_may_be_a_number(directory: Path) -> None:
+    file = directory / "collectors" / "a.yml"
+    file.write_text(file.read_text().replace("values:", "static_labels: {le: 5, of: 0.5}, values:"))
+
+    (query,) = load(directory, "  - collectors/a.yml").sql[0].queries
+    assert query.metrics[0].static_labels == {"le": "5", "of": "0.5"}
+
+
+def test_shipped_files_may_give_more_rows(directory: Path) -> None:
+    settings = load(directory, "  - collectors/a.yml\n  - agents\n  - {files: agents, row_limit: 5}")
+
+    assert [entry.queries[0].row_limit for entry in settings.sql] == [1000, 10_000, 5]
+
+
 def test_one_metric_may_have_several_sources(directory: Path) -> None:
     file = directory / "collectors" / "b.yml"
     file.write_text(file.read_text().replace("app_b", "app_a"))

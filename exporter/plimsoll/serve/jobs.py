@@ -53,6 +53,7 @@ class Job:
         self._task: asyncio.Task[None] | None = None
         self._last_start: float | None = None
         self.complaint: str | None = None
+        self._gist: object = None
         told = ("collector", "target", "datname")
         self._log = _log.bind(**{name: self._labels[name] for name in told if name in self._labels})
         self.report: Report | None = None
@@ -83,13 +84,14 @@ class Job:
 
     async def _run(self) -> None:
         started = time.monotonic()
-        complaint, fault = None, None
+        complaint, gist, fault = None, None, None
         try:
             await self._work()
         except SourceError as error:
-            complaint = str(error)
+            complaint, gist = str(error), error.gist
         except Exception as error:  # noqa: BLE001 - a fault in one collector must not cost the others
-            complaint, fault = repr(error), error
+            complaint = gist = repr(error)
+            fault = error
         last_success = self.report.last_success if self.report else None
         self.report = Report(
             self._labels,
@@ -97,13 +99,13 @@ class Job:
             duration=time.monotonic() - started,
             last_success=last_success if complaint else time.time(),
         )
-        self._tell(complaint, fault)
+        is_known = gist == self._gist
+        self.complaint, self._gist = complaint, gist
+        if not is_known:
+            self._tell(complaint, fault)
 
     def _tell(self, complaint: str | None, fault: Exception | None) -> None:
         """Log what has changed, not the same failure at every scrape."""
-        if complaint == self.complaint:
-            return
-        self.complaint = complaint
         if complaint is None:
             self._log.info("collection works again")
         elif fault is None:

@@ -10,12 +10,16 @@ from typing import Literal
 from plimsoll.serve.metrics import Family
 from plimsoll.serve.settings.collector_files import MetricSettings
 from plimsoll.serve.settings.sql import Query
-from plimsoll.serve.sources.rows import Answer
+from plimsoll.serve.sources.rows import MOST_BYTES, Answer
 from plimsoll.serve.state.sql import Labels, Series
 
-Reason = Literal["rows", "column", "value", "duplicate"]
+Reason = Literal["rows", "size", "column", "label", "value", "duplicate"]
 
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
+_LONGEST_LABEL = 1024
+"""Bytes."""
+_LONGEST_NUMBER = 400
+"""Characters: a little more than the largest float has."""
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _TRUTH = {"t": "true", "f": "false"}
 _TIMES = ("timestamptz", "timestamp", "date", "interval", "time", "timetz")
@@ -33,17 +37,19 @@ def series_of(query: Query, answer: Answer) -> Series:
     """Make the series of all metrics of a query.
 
     Raises:
-        RowsRefusedError: there are too many rows, a column is missing, a value is no number, or a series
-            would stand twice.
+        RowsRefusedError: there are too many rows or bytes, a column is missing, a label is too long, a value
+            is no number, or a series would stand twice.
     """
     if len(answer.rows) > query.row_limit:
         raise RowsRefusedError("rows", f"more than {query.row_limit} rows (row_limit)")
+    if answer.size > MOST_BYTES:
+        raise RowsRefusedError("size", f"more than {MOST_BYTES // 2**20} MiB")
     series: dict[str, dict[Labels, float]] = {}
     for metric in query.metrics:
         known = series.setdefault(metric.metric_name, {})
         for labels, value in _samples(metric, answer):
             if labels in known:
-                raise RowsRefusedError("duplicate", f"{_shown(metric, labels)} stands twice")
+                raise RowsRefusedError("duplicate", f"a series of {_shown(metric)} stands twice")
             known[labels] = value
     return series
 
@@ -56,10 +62,9 @@ def refuse_taken(query: Query, series: Series, others: Sequence[Series]) -> None
     """
     for metric in query.metrics:
         for other in others:
-            taken = other.get(metric.metric_name, {}).keys() & series[metric.metric_name].keys()
-            if taken:
-                shown = _shown(metric, min(taken))
-                raise RowsRefusedError("duplicate", f"{shown} is what another query gives already")
+            if other.get(metric.metric_name, {}).keys() & series[metric.metric_name].keys():
+                told = f"a series of {_shown(metric)} is what another query gives already"
+                raise RowsRefusedError("duplicate", told)
 
 
 def family_of(metric: MetricSettings) -> Family:
@@ -97,6 +102,9 @@ def _column(answer: Answer, name: str) -> int:
 def _label(answer: Answer, row: Sequence[str | None], column: int) -> str:
     """Give a label's value; NULL is the empty one, which to Prometheus is as good as none."""
     text = row[column] or ""
+    if len(text.encode()) > _LONGEST_LABEL:
+        message = f"column {answer.columns[column]}: a label is longer than {_LONGEST_LABEL} bytes"
+        raise RowsRefusedError("label", message)
     return _TRUTH.get(text, text) if answer.types[column] == "bool" else text
 
 
@@ -109,6 +117,9 @@ def _value(metric: MetricSettings, answer: Answer, row: Sequence[str | None], co
     assert text is not None  # noqa: S101 - that is no sample
     if answer.types[column] == "bool":
         return float(text == "t")
+    if len(text) > _LONGEST_NUMBER:
+        told = f"column {answer.columns[column]}: a value is longer than {_LONGEST_NUMBER} characters"
+        raise RowsRefusedError("value", told)
     if not _NUMBER.fullmatch(text) and text not in _NOT_FINITE:
         raise RowsRefusedError(
             "value", f"column {answer.columns[column]}: {_no_number(answer.types[column])}"
@@ -124,6 +135,6 @@ def _no_number(kind: str) -> str:
     return f"a value is no number, but {kind or 'of a type of its own'}{hint}"
 
 
-def _shown(metric: MetricSettings, labels: Labels) -> str:
-    inner = ", ".join(f'{name}="{value}"' for name, value in labels)
-    return f"{metric.metric_name}{{{inner}}}"
+def _shown(metric: MetricSettings) -> str:
+    """Show a metric with the names of its labels; their values are rows, which no log needs."""
+    return f"{metric.metric_name}{{{', '.join(metric.labels)}}}"

@@ -15,6 +15,9 @@ from plimsoll.serve.sources.postgres import PostgresError, PostgresServer
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state.postgres import Database, ServerState
 
+_SETTLE = 2.0
+"""Seconds that backends get to go away."""
+
 
 async def try_server(settings: ServerSettings, entries: tuple[SqlEntry, ...]) -> AsyncIterator[Finding]:
     """Connect to a server and to each of its watched databases in turn, reading what `serve` would read."""
@@ -45,6 +48,7 @@ async def try_server(settings: ServerSettings, entries: tuple[SqlEntry, ...]) ->
     state = ServerState(settings, server, databases=databases, own_datname=own_datname, sql=entries)
     async for finding in try_queries(state):
         yield finding
+    await server.settle(_SETTLE)
 
 
 async def _try_database(server: PostgresServer, name: str, role: str, database: Database) -> Finding:

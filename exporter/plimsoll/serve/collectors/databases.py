@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import ClassVar
 
-from plimsoll.serve.jobs import Job
+from plimsoll.serve.jobs import RETRY, Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
 from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
 from plimsoll.serve.sources.link import Row
@@ -43,7 +43,8 @@ class DatabasesCollector:
         known = self._state.sizes
         oids = oldest_first([database.oid for database in databases], known)
         now = time.time()
-        async with self._state.server.connect(long_work=True) as connection:
+        patience = self._state.settings.databases.interval + RETRY
+        async with self._state.server.connect(long_work=True, patience=patience) as connection:
             budget = Budget.of_pass(self._state.settings.statement_timeout)
             rows, refused = await read_in_batches(oids, _BATCH, partial(_read, connection), budget)
         fresh = {oid: DatabaseSize(size, now) for oid, size in rows if size is not None}

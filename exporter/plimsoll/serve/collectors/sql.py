@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
+import structlog
+
 from plimsoll.serve.jobs import RETRY, Job, is_due
-from plimsoll.serve.metrics import Family, LabelTemplate, Page
+from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
 from plimsoll.serve.series import RowsRefusedError, family_of, refuse_taken, series_of
-from plimsoll.serve.settings.sql import Query
+from plimsoll.serve.settings.sql import Query, SqlEntry
+from plimsoll.serve.sources.batches import Budget
 from plimsoll.serve.sources.postgres import Connection, PostgresError, StatementRefusedError
 from plimsoll.serve.state.postgres import ServerState
 from plimsoll.serve.state.sql import Outcome, Series
 
+_log = structlog.get_logger(__name__)
 _QUERY = ("server", "datname", "sql_collector", "query")
 SUCCESS = Family("plimsoll_sql_query_success", "gauge", "Whether the query last succeeded.", _QUERY)
 FAILURE = Family(
@@ -27,6 +32,30 @@ FAILURE = Family(
 )
 DURATION = Family("plimsoll_sql_query_duration_seconds", "gauge", "How long the query last took.", _QUERY)
 ROWS = Family("plimsoll_sql_query_rows", "gauge", "How many rows the query last gave.", _QUERY)
+DATABASES = Family(
+    "plimsoll_sql_databases",
+    "gauge",
+    "In how many databases the queries of the collector file run.",
+    ("server", "sql_collector"),
+)
+_COSTLY = ("timeout", "connection")
+"""Reasons for which a query that was run is left alone for its whole interval."""
+_LONGEST_TOLD = 200
+"""Characters of a message in the log: it may quote rows."""
+
+
+class QueriesFailedError(PostgresError):
+    """Some queries of a database failed; which and why is the trouble, not how the server words it."""
+
+    def __init__(self, failed: Sequence[Outcome], count: int) -> None:
+        told = (f"{'/'.join(each.query.key)} ({each.reason}: {_cut(each.message)})" for each in failed[:5])
+        super().__init__(f"{len(failed)} of {count} queries failed: {'; '.join(told)}")
+        self._failed = frozenset((each.query.key, each.reason) for each in failed)
+
+    @property
+    def gist(self) -> object:
+        """What the trouble is."""
+        return self._failed
 
 
 class _Turn(NamedTuple):
@@ -40,22 +69,28 @@ class _Turn(NamedTuple):
 
 
 class SqlCollector:
-    """Runs what is due in each database over one connection, one query after the other."""
+    """Runs what is due in each database over one connection, one query after the other.
+
+    When they have had the connection for as long as one statement may take, others have their turn.
+    """
 
     name: ClassVar[str] = "sql"
-    families: ClassVar[tuple[Family, ...]] = (SUCCESS, FAILURE, DURATION, ROWS)
+    families: ClassVar[tuple[Family, ...]] = (SUCCESS, FAILURE, DURATION, ROWS, DATABASES)
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
         names = ("datname", "sql_collector", "query")
         self._labels = LabelTemplate(state.settings.target_labels, names)
         self._reason_labels = LabelTemplate(state.settings.target_labels, (*names, "reason"))
+        self._collector_labels = LabelTemplate(state.settings.target_labels, ("sql_collector",))
+        self._idle: list[SqlEntry] = []
         self._jobs: dict[tuple[str, float], Job] = {}
         self._plan: Mapping[str, Sequence[Query]] = {}
 
     def jobs(self) -> Iterable[Job]:
         """Give one job for each database that has queries; those of vanished databases are abandoned."""
         self._plan = planned(self._state)
+        self._warn_of_idle()
         outcomes = self._state.outcomes
         if outcomes.keys() - self._plan.keys():
             self._state.outcomes = {name: of for name, of in outcomes.items() if name in self._plan}
@@ -66,6 +101,15 @@ class SqlCollector:
             former[vanished].cancel()
         return self._jobs.values()
 
+    def _warn_of_idle(self) -> None:
+        """Log what runs nowhere, once."""
+        found = idle(self._state)
+        for entry in found:
+            if entry not in self._idle:
+                why = nowhere(entry, self._state)
+                _log.warning("collector files run nowhere", server=self._state.settings.name, error=why)
+        self._idle = found
+
     def _job(self, datname: str, interval: float) -> Job:
         settings = self._state.settings
         labels = settings.target_labels | {"datname": datname}
@@ -74,7 +118,7 @@ class SqlCollector:
     async def _collect(self, datname: str) -> None:
         queries = self._plan.get(datname, ())
         turn = _Turn(datname, time.monotonic())
-        due = [query for query in queries if _is_due(last_of(self._state, datname, query), turn.began)]
+        due = [query for query in queries if _is_due(query, last_of(self._state, datname, query), turn.began)]
         for query in due:
             if last := last_of(self._state, datname, query):
                 self._keep(datname, replace(last, is_live=False))
@@ -84,18 +128,23 @@ class SqlCollector:
 
     async def _run_all(self, turn: _Turn, queries: Sequence[Query]) -> None:
         waiting = deque(queries)
-        while waiting:  # a query that costs the connection, since it ends its backend, say, costs only itself
+        patience = min(query.interval for query in queries) + RETRY
+        while waiting:
             started = time.monotonic()
             try:
-                async with connection_to(self._state, turn.datname) as connection:
-                    while waiting and await self._run(connection, turn, waiting[0]):
-                        waiting.popleft()
+                async with connection_to(self._state, turn.datname, patience) as connection:
+                    await self._run_some(connection, turn, waiting)
             except PostgresError as error:
                 for query in waiting:
-                    self._fail(turn, query, started, "connection", str(error))
+                    self._fail(turn, query, started, "connection", str(error), has_run=False)
                 raise
-            if waiting:
-                waiting.popleft()
+
+    async def _run_some(self, connection: Connection, turn: _Turn, waiting: deque[Query]) -> None:
+        """Run queries until it is the turn of others, or one has cost the connection, and so only itself."""
+        budget = Budget(self._state.settings.statement_timeout)
+        while waiting and not budget.is_spent:
+            if not await self._run(connection, turn, waiting.popleft()):
+                return
 
     async def _run(self, connection: Connection, turn: _Turn, query: Query) -> bool:
         """Run a query and note what came of it; say whether the connection is still good."""
@@ -115,13 +164,15 @@ class SqlCollector:
             self._keep(turn.datname, outcome)
         return True
 
-    def _fail(self, turn: _Turn, query: Query, started: float, reason: str, message: str) -> None:
+    def _fail(
+        self, turn: _Turn, query: Query, started: float, reason: str, message: str, *, has_run: bool = True
+    ) -> None:
         """Note a failure; what is known from before may be repeated for a while."""
         last = last_of(self._state, turn.datname, query)
         series, measured_at = (last.series, last.measured_at) if last else ({}, 0.0)
         duration = time.monotonic() - started
         outcome = Outcome(query, turn.began, duration, reason, message, 0, series, measured_at, is_live=False)
-        self._keep(turn.datname, outcome)
+        self._keep(turn.datname, replace(outcome, has_run=has_run))
 
     def _keep(self, datname: str, outcome: Outcome) -> None:
         outcomes = self._state.outcomes
@@ -131,18 +182,27 @@ class SqlCollector:
         }
 
     def _others(self, datname: str, query: Query) -> list[Series]:
-        """Give what the other queries of the database have published."""
+        """Give what the other queries of the database publish."""
         others = [other for other in self._plan.get(datname, ()) if other.key != query.key]
-        known = (last_of(self._state, datname, other) for other in others)
-        return [outcome.series for outcome in known if outcome]
+        known = ((other, last_of(self._state, datname, other)) for other in others)
+        oldest = self._state.oldest_allowed
+        return [_published(other, outcome, oldest) for other, outcome in known if outcome]
 
     def emit(self, page: Page, known: ServerState) -> None:
         """Publish how each query fares and what it gave: counters live, gauges while they are not too old."""
+        if known.own_datname is not None:
+            page.add(DATABASES, self._databases(known))
         for datname, queries in planned(known).items():
             for query in queries:
                 if outcome := last_of(known, datname, query):
                     self._emit_outcome(page, datname, outcome)
-                    self._emit_series(page, datname, outcome, known)
+                    self._emit_series(page, datname, query, outcome, known)
+
+    def _databases(self, known: ServerState) -> Iterator[Sample]:
+        plan = planned(known).values()
+        counts = Counter(name for queries in plan for name in {query.collector for query in queries})
+        for name in dict.fromkeys(name for entry in known.sql for name in entry.names):
+            yield self._collector_labels(name), counts[name]
 
     def _emit_outcome(self, page: Page, datname: str, outcome: Outcome) -> None:
         labels = self._labels(datname, *outcome.query.key)
@@ -153,46 +213,74 @@ class SqlCollector:
         else:
             page.add(FAILURE, [(self._reason_labels(datname, *outcome.query.key, outcome.reason), 1)])
 
-    def _emit_series(self, page: Page, datname: str, outcome: Outcome, known: ServerState) -> None:
+    def _emit_series(
+        self, page: Page, datname: str, query: Query, outcome: Outcome, known: ServerState
+    ) -> None:
         constant = known.settings.target_labels | {"datname": datname}
-        is_live = outcome.is_live and bool(known.up)
-        is_young = outcome.measured_at >= known.oldest_allowed
-        families = {metric.metric_name: family_of(metric) for metric in outcome.query.metrics}
-        for name, family in families.items():
-            if is_young if family.kind == "gauge" else is_live:
-                samples = outcome.series.get(name, {}).items()
-                page.add(family, [(LabelTemplate(constant | dict(own))(), value) for own, value in samples])
+        live = replace(outcome, is_live=outcome.is_live and bool(known.up))
+        published = _published(query, live, known.oldest_allowed)
+        for name, family in {metric.metric_name: family_of(metric) for metric in query.metrics}.items():
+            samples = published.get(name, {}).items()
+            page.add(family, [(LabelTemplate(constant | dict(own))(), value) for own, value in samples])
+
+
+def _published(query: Query, outcome: Outcome, oldest: float) -> Series:
+    """Give the series that are published: counters live, gauges while they are not too old."""
+    is_shown = {"counter": outcome.is_live, "gauge": outcome.measured_at >= oldest}
+    kinds = {metric.metric_name: metric.kind for metric in query.metrics}
+    return {name: outcome.series.get(name, {}) for name, kind in kinds.items() if is_shown[kind]}
 
 
 def planned(state: ServerState) -> Mapping[str, Sequence[Query]]:
     """Give what is run in which database, each query once."""
     plan: dict[str, dict[tuple[str, str], Query]] = {}
     for entry in state.sql:
-        if entry.databases is None:
-            names = [state.own_datname] if state.own_datname is not None else []
-        else:
-            names = [each.name for each in state.databases if entry.databases.wanted(each.name)]
-        for name in names:
+        for name in _databases_of(entry, state):
             for query in entry.queries:
                 plan.setdefault(name, {}).setdefault(query.key, query)
     return {name: tuple(queries.values()) for name, queries in plan.items()}
 
 
+def _databases_of(entry: SqlEntry, state: ServerState) -> Sequence[str]:
+    if state.own_datname is None:  # nobody has asked the server yet
+        return ()
+    if entry.databases is None:
+        return (state.own_datname,)
+    return [each.name for each in state.databases if entry.databases.wanted(each.name)]
+
+
+def idle(state: ServerState) -> list[SqlEntry]:
+    """Give the entries that select no database, once it is known which there are."""
+    if state.own_datname is None:
+        return []
+    return [entry for entry in state.sql if not _databases_of(entry, state)]
+
+
+def nowhere(entry: SqlEntry, state: ServerState) -> str:
+    """Say why an entry runs nowhere."""
+    watched = ", ".join(each.name for each in state.databases[:10]) or "none"
+    more = ", …" if len(state.databases) > 10 else ""
+    return f"{', '.join(entry.names)}: `databases` selects none of those that are watched: {watched}{more}"
+
+
 def last_of(state: ServerState, datname: str, query: Query) -> Outcome | None:
     """Give what came of a query, unless a reload has changed it since."""
     outcome = state.outcomes.get(datname, {}).get(query.key)
-    return outcome if outcome and outcome.query == query else None
+    return outcome if outcome and outcome.query.gives_what(query) else None
 
 
-def connection_to(state: ServerState, datname: str) -> AbstractAsyncContextManager[Connection]:
-    """Connect to a database.
+def connection_to(
+    state: ServerState, datname: str, patience: float
+) -> AbstractAsyncContextManager[Connection]:
+    """Connect to a database, as soon as there is a place.
 
     Raises:
-        PostgresError: the role may not.
+        PostgresError: the role may not, or for `patience` seconds no place has become free.
     """
     if any(database.name == datname and not database.may_connect for database in state.databases):
         raise PostgresError(f"no privilege CONNECT on database {datname}")
-    return state.server.connect(None if datname == state.own_datname else datname, long_work=True)
+    own = None if datname == state.own_datname else datname
+    return state.server.connect(own, long_work=True, patience=patience)
 
 
 async def run(connection: Connection, query: Query) -> tuple[int, Series]:
@@ -204,18 +292,28 @@ async def run(connection: Connection, query: Query) -> tuple[int, Series]:
         PostgresError: the connection is lost.
     """
     answer = await connection.select(query.text, query.row_limit)
-    return len(answer.rows), series_of(query, answer)
+    # In a thread: thousands of rows take their time, and scrapes must not wait for it.
+    return len(answer.rows), await asyncio.to_thread(series_of, query, answer)
 
 
-def _is_due(last: Outcome | None, now: float) -> bool:
+def _is_due(query: Query, last: Outcome | None, now: float) -> bool:
     if last is None:
         return True
-    interval = last.query.interval if last.is_live else min(last.query.interval, RETRY)
-    return is_due(last.started, interval, now)
+    return is_due(last.started, query.interval if last.is_live else _pause(query, last), now)
+
+
+def _pause(query: Query, last: Outcome) -> float:
+    """Give the seconds after which a query is tried again that failed, or was given up."""
+    if last.has_run and last.reason in _COSTLY:
+        return max(query.interval, RETRY)
+    return min(query.interval, RETRY)
 
 
 def _complain_about(outcomes: Sequence[Outcome | None]) -> None:
     failed = [outcome for outcome in outcomes if outcome and outcome.reason]
     if failed:
-        told = (f"{'/'.join(each.query.key)} ({each.reason}: {each.message})" for each in failed[:5])
-        raise PostgresError(f"{len(failed)} of {len(outcomes)} queries failed: {'; '.join(told)}")
+        raise QueriesFailedError(failed, len(outcomes))
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST_TOLD else f"{message[: _LONGEST_TOLD - 1]}…"

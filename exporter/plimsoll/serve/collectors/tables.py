@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from plimsoll.serve.jobs import Job
+from plimsoll.serve.jobs import RETRY, Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
 from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
 from plimsoll.serve.sources.link import Row
@@ -117,7 +117,9 @@ class TablesCollector:
         if not database.may_connect:
             raise PostgresError(f"no privilege CONNECT on database {database.name}")
         now = time.time()
-        async with self._state.server.connect(database.name, long_work=True) as connection:
+        patience = self._state.settings.tables.interval + RETRY
+        connecting = self._state.server.connect(database.name, long_work=True, patience=patience)
+        async with connecting as connection:
             listed = await connection.read(_TABLES)
             last = self._state.passes.get(database.oid)
             former = last.tables if last else {}

@@ -60,6 +60,11 @@ def _number(value: Any) -> float:
     return float(value)
 
 
+def _text(value: Any) -> Any:
+    """Take a number for its text, as sql_exporter does."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _no_timestamps(_: Any) -> None:
     raise ValueError(
         "is not supported: Prometheus takes samples for those of its scrape; publish the time as a metric"
@@ -78,7 +83,7 @@ class MetricSettings(Section):
     kind: Annotated[Literal["gauge", "counter"], BeforeValidator(_kind)] = Field(alias="type")
     help: Name
     key_labels: tuple[ColumnLabel, ...] = ()
-    static_labels: dict[ColumnLabel, str] = Field(default_factory=dict)
+    static_labels: dict[ColumnLabel, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
     values: tuple[Name, ...] = ()
     value_label: ColumnLabel | None = Field(default=None, validate_default=True)
     static_value: Annotated[float, BeforeValidator(_number)] | None = Field(
@@ -145,6 +150,14 @@ class MetricSettings(Section):
     def labels(self) -> tuple[str, ...]:
         """The names of its labels, in alphabetical order, but for those that every series has."""
         return tuple(sorted((*self.key_labels, *self.static_labels, *filter(None, (self.value_label,)))))
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What makes its series of a query's rows."""
+        return (
+            *(self.metric_name, self.kind, self.key_labels, self.static_labels),
+            *(self.values, self.value_label, self.static_value),
+        )
 
     @property
     def query_name(self) -> str:

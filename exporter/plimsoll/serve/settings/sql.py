@@ -22,6 +22,11 @@ from plimsoll.serve.settings.shared import Selection
 SHIPPED = Path(__file__).parents[1] / "collector_files"
 """Where the collector files are that a bare word names."""
 
+ROW_LIMIT = 1000
+"""What is allowed where an entry does not say."""
+MOST_ROWS = 10_000
+"""What an entry may allow at most; shipped files, which are known to be cheap, are allowed it anyway."""
+
 _BARE_WORD = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -81,6 +86,11 @@ class Query:
         """What tells it from the other queries that run in the same database."""
         return self.collector, self.name
 
+    def gives_what(self, other: Query) -> bool:
+        """Say whether its rows become the same series as those of another query of its name."""
+        shapes = [[metric.shape for metric in query.metrics] for query in (self, other)]
+        return self.text == other.text and shapes[0] == shapes[1]
+
 
 class SqlEntry(Section):
     """Collector files, and where they run: in the database that a DSN names, or in all of a selection."""
@@ -88,7 +98,7 @@ class SqlEntry(Section):
     files: tuple[Files, ...] = Field(exclude=True)
     servers: tuple[Pattern, ...] = Field(default=(".*",), validate_default=True)
     databases: Selection | None = None
-    row_limit: WholeNumber = Field(default=1000, ge=1, le=100_000)
+    row_limit: WholeNumber | None = Field(default=None, ge=1, le=MOST_ROWS)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -121,6 +131,11 @@ class SqlEntry(Section):
         """The collector files."""
         return (file for files in self.files for file in files)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the collector files."""
+        return tuple(file.settings.collector_name for file in self.collectors)
+
     @cached_property
     def queries(self) -> tuple[Query, ...]:
         """What is run."""
@@ -131,8 +146,10 @@ class SqlEntry(Section):
         return any(pattern.fullmatch(server) for pattern in self.servers)
 
 
-def _queries(file: CollectorFile, row_limit: int) -> Iterator[Query]:
+def _queries(file: CollectorFile, row_limit: int | None) -> Iterator[Query]:
     settings = file.settings
+    if row_limit is None:
+        row_limit = MOST_ROWS if file.document.path.parent == SHIPPED else ROW_LIMIT
     for name, text in settings.texts.items():
         metrics = tuple(metric for metric in settings.metrics if metric.query_name == name)
         yield Query(settings.collector_name, name, text, settings.min_interval, row_limit, metrics)
@@ -156,26 +173,31 @@ def _named_alike(files: Iterable[CollectorFile]) -> Iterator[Problem]:
 
 
 def _defined_differently(files: Iterable[CollectorFile]) -> Iterator[Problem]:
-    """Tell of metrics that stand twice, and not with the same type, help and labels.
-
-    OpenMetrics knows a counter by its name without _total, so that must not be taken either.
-    """
+    """Tell of metrics that stand twice, and not with the same type, help and labels."""
     first: dict[str, tuple[MetricSettings, str]] = {}
     for file in files:
         for index, metric in enumerate(file.settings.metrics):
             place = ("metrics", index, "metric_name")
             where = f"{file.document.path}:{file.document.line(place)}"
-            name = metric.metric_name.removesuffix("_total")
-            other, there = first.setdefault(name, (metric, where))
-            if difference := _difference(metric, other):
+            others = [first.setdefault(name, (metric, where)) for name in _taken_names(metric)]
+            told = ((_difference(metric, other), there) for other, there in others)
+            for difference, there in list(dict.fromkeys(each for each in told if each[0]))[:1]:
                 yield file.document.problem(place, f"stands at {there} already, with another {difference}")
 
 
+def _taken_names(metric: MetricSettings) -> Iterator[str]:
+    """Give what nobody else may be called: a counter of OpenMetrics has a family, _total and _created."""
+    name = metric.metric_name.removesuffix("_total")
+    yield name
+    if metric.kind == "counter" and name != metric.metric_name:
+        yield f"{name}_created"
+
+
 def _difference(metric: MetricSettings, other: MetricSettings) -> str | None:
+    if metric.metric_name != other.metric_name:
+        return "name that OpenMetrics does not tell from this one (_total, _created)"
     if metric.kind != other.kind:
         return "type"
-    if metric.metric_name != other.metric_name:
-        return "name but for _total, which OpenMetrics does not tell apart"
     if metric.help.strip() != other.help.strip():
         return "help"
     if metric.labels != other.labels:

@@ -23,6 +23,8 @@ class Link(psycopg.AsyncConnection[Row]):
     stage.
     """
 
+    backend: Row | None = None
+    """The number of the backend and when it began, where somebody else's query was sent to it."""
     _progress: int = pq.PollingStatus.WRITING
 
     async def reach(self) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 Farewell = Callable[[], Awaitable[int | None]]
 """Ends a connection on our side; gives a socket that reports when the other side has ended too."""
+
+_PATIENCE = 5.0
+"""Seconds that a backend gets to end by itself, after its statement was cancelled."""
 
 
 @dataclass(eq=False)
@@ -21,6 +24,8 @@ class Place:
     """Whether a connection stands and is in use."""
     farewells: list[Farewell] = field(default_factory=list)
     """What to do when it is left."""
+    end: Callable[[], Awaitable[None]] | None = None
+    """Ends the backend from outside, as far as that is possible; it never raises."""
 
 
 class Places:
@@ -35,12 +40,19 @@ class Places:
         self.limit = limit
         self._taken: set[Place] = set()
         self._freed = asyncio.Event()
+        self._turns = 0
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def all_at_work(self) -> bool:
         """Whether healthy connections of ours occupy every place."""
         return sum(place.at_work for place in self._taken) >= self.limit
+
+    @property
+    def state(self) -> str:
+        """Say what the places are taken by."""
+        at_work = sum(place.at_work for place in self._taken)
+        return f"{at_work} at work, {len(self._taken) - at_work} not ended by the server"
 
     def is_free(self, *, long_work: bool) -> bool:
         """Whether there is a place at once."""
@@ -49,11 +61,13 @@ class Places:
         return len(self._taken) < self.limit
 
     @contextlib.asynccontextmanager
-    async def take(self, *, long_work: bool) -> AsyncIterator[Place]:
-        """Wait for a place and hold it; afterwards its farewells are said, and then it is free."""
-        while not self.is_free(long_work=long_work):
-            self._freed.clear()
-            await self._freed.wait()
+    async def take(self, *, long_work: bool, patience: float | None = None) -> AsyncIterator[Place]:
+        """Wait for a place and hold it; afterwards its farewells are said, and then it is free.
+
+        Raises:
+            TimeoutError: for `patience` seconds no long work has come to its end.
+        """
+        await self._wait(long_work=long_work, patience=patience)
         place = Place(long_work)
         self._taken.add(place)
         try:
@@ -63,21 +77,52 @@ class Places:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
+    async def _wait(self, *, long_work: bool, patience: float | None) -> None:
+        """Wait for a place; where many are waited for, those who wait long are not to give up."""
+        async with asyncio.timeout(patience) as limit:
+            while not self.is_free(long_work=long_work):
+                turns = self._turns
+                self._freed.clear()
+                await self._freed.wait()
+                if patience is not None and self._turns > turns:
+                    limit.reschedule(asyncio.get_running_loop().time() + patience)
+
     async def settle(self, seconds: float) -> None:
-        """Wait until the given-up backends have gone, but no longer than `seconds`."""
-        if self._leaving:
-            await asyncio.wait(self._leaving, timeout=seconds)
+        """Wait `seconds` until the given-up backends have gone, and end those that stay."""
+        await self._emptied(seconds)
+        if stubborn := [place.end() for place in self._taken if place.end]:
+            await asyncio.gather(*stubborn)
+            await self._emptied(seconds)
         for task in list(self._leaving):
             task.cancel()
+
+    async def _emptied(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._taken:
+                    self._freed.clear()
+                    await self._freed.wait()
 
     async def _leave(self, place: Place) -> None:
         place.at_work = False
         try:
             descriptors = [await farewell() for farewell in place.farewells]
-            await asyncio.gather(*(_closed_by_peer(open_) for open_ in descriptors if open_ is not None))
+            await _gone(place, [open_ for open_ in descriptors if open_ is not None])
         finally:
             self._taken.discard(place)
+            self._turns += place.long_work
             self._freed.set()
+
+
+async def _gone(place: Place, descriptors: Iterable[int]) -> None:
+    """Wait for the other side; a backend that stays is ended, as a function may swallow its cancellation."""
+    closing = asyncio.gather(*map(_closed_by_peer, descriptors))
+    try:
+        while not (await asyncio.wait({closing}, timeout=_PATIENCE))[0]:
+            if place.end:
+                await place.end()
+    finally:
+        closing.cancel()
 
 
 async def _closed_by_peer(descriptor: int) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import psycopg
+import structlog
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
@@ -17,8 +20,10 @@ from plimsoll.serve.sources import SourceError
 from plimsoll.serve.sources.addresses import addresses
 from plimsoll.serve.sources.link import Link, Row
 from plimsoll.serve.sources.places import Place, Places
-from plimsoll.serve.sources.rows import DECLARE, Answer, answer_of, said_of
+from plimsoll.serve.sources.rows import DECLARE, MOST_BYTES, Answer, answer_of, joined, said_of
+from plimsoll.serve.sources.sql import statement
 
+_log = structlog.get_logger(__name__)
 Result = TypeVar("Result")
 
 Reason = Literal["locked", "denied", "timeout", "failed"]
@@ -35,6 +40,12 @@ _DEFAULTS = {
 }
 _GRACE = 2.0
 """Seconds that a server may take beyond its statement_timeout before we give it up."""
+_TO_END = 3.0
+"""Seconds for ending a backend from outside."""
+_BACKEND = statement("backend")
+_END = statement("end_backend")
+_PORTION = 100
+"""Rows that are fetched at a time."""
 
 
 class PostgresError(SourceError):
@@ -63,29 +74,45 @@ class PostgresServer:
 
     @contextlib.asynccontextmanager
     async def connect(
-        self, datname: str | None = None, *, long_work: bool = False
+        self, datname: str | None = None, *, long_work: bool = False, patience: float | None = None
     ) -> AsyncIterator[Connection]:
         """Connect to `datname`, or to the database of the DSN, as soon as there is a place.
 
         Raises:
-            PostgresError: no host could be connected to within connect_timeout.
+            PostgresError: no host could be connected to within connect_timeout, or there is no place, and for
+                `patience` seconds none has become free.
         """
+        hosts = [(host, self._places[host]) for host in self._settings.hosts]
         async with contextlib.AsyncExitStack() as held:
-            link = await self._connect(held, datname, long_work=long_work)
+            link = await self._connect(held, hosts, datname, long_work=long_work, patience=patience)
             yield Connection(link, self._settings, self._clean)
 
+    async def settle(self, seconds: float) -> None:
+        """Wait `seconds` until the given-up backends have gone, and end those that stay."""
+        await asyncio.gather(*(self._places[host].settle(seconds) for host in self._settings.hosts))
+
     async def _connect(
-        self, held: contextlib.AsyncExitStack, datname: str | None, *, long_work: bool
+        self,
+        held: contextlib.AsyncExitStack,
+        hosts: Sequence[tuple[Host, Places]],
+        datname: str | None = None,
+        *,
+        long_work: bool = False,
+        patience: float | None = None,
     ) -> Link:
         """Try each host in turn, but wait for a place at the last one only."""
         complaints = []
-        for host in self._settings.hosts:
-            places = self._places[host]
-            if host != self._settings.hosts[-1] and not places.is_free(long_work=long_work):
+        for host, places in hosts:
+            if host != hosts[-1][0] and not places.is_free(long_work=long_work):
                 complaints.append(f"{host.name} has no connection left for us")
                 continue
             async with contextlib.AsyncExitStack() as attempt:
-                place = await attempt.enter_async_context(places.take(long_work=long_work))
+                taking = places.take(long_work=long_work, patience=patience)
+                try:
+                    place = await attempt.enter_async_context(taking)
+                except TimeoutError:
+                    complaints.append(f"no connection is free: {places.state}")
+                    continue
                 try:
                     async with asyncio.timeout(self._settings.connect_timeout):
                         link = await self._open(host, datname, place)
@@ -95,6 +122,7 @@ class PostgresServer:
                     complaints.append(self._clean(error))
                 else:
                     place.at_work = True
+                    place.end = partial(self._end, host, link)
                     held.push_async_exit(attempt.pop_all())
                     return link
         raise PostgresError("; ".join(complaints))
@@ -118,6 +146,22 @@ class PostgresServer:
                 return link
         raise failure
 
+    async def _end(self, host: Host, link: Link) -> None:
+        """End a backend over another connection: the probe's, or where there is no other place, one more."""
+        if link.backend is None:
+            return
+        pid, started = link.backend
+        places = self._places[host] if self._places[host].limit > 1 else Places(1)
+        with contextlib.suppress(PostgresError, TimeoutError):
+            async with asyncio.timeout(_TO_END), contextlib.AsyncExitStack() as held:
+                other = Connection(await self._connect(held, [(host, places)]), self._settings, self._clean)
+                if await other.read(_END, {"pid": pid, "started": started}):
+                    _log.warning(
+                        "a query went on although it was cancelled; its backend was ended",
+                        server=self._settings.name,
+                        pid=pid,
+                    )
+
     def _clean(self, error: BaseException) -> str:
         """Give an error's message on one line, without the password, unless that is no secret anyway."""
         message = " ".join(str(error).split()) or type(error).__name__
@@ -134,6 +178,7 @@ class Connection:
     def __init__(self, link: Link, settings: ServerSettings, clean: Callable[[BaseException], str]) -> None:
         self._cursor = psycopg.AsyncClientCursor(link)
         self._link = link
+        self._statement_timeout = settings.statement_timeout
         self._bound = settings.statement_timeout + _GRACE
         timeout = _milliseconds(settings.statement_timeout)
         limits = (
@@ -145,7 +190,7 @@ class Connection:
         # Its statements travel one by one: were we stopped in between, it would stand open.
         self._begin_cursor = (
             f"BEGIN READ ONLY;SET LOCAL idle_in_transaction_session_timeout = {timeout};"
-            f"SET LOCAL cursor_tuple_fraction = 1;{limits}"
+            f"SET LOCAL cursor_tuple_fraction = 1;{limits}{_BACKEND}"
         )
         self._clean = clean
 
@@ -172,10 +217,13 @@ class Connection:
     async def select(self, query: str, row_limit: int) -> Answer:
         """Run a query that somebody else wrote, and read one row more than `row_limit` at most.
 
+        Rows come in portions, and no more than one portion beyond `MOST_BYTES` is ever held.
+
         It is the query of a cursor, which must be one SELECT, and travels alone in a message of the extended
         protocol, which must be one statement: so it cannot end the transaction, nor begin one that writes.
-        Afterwards everything is rolled back, so that no setting that a function changed reaches a pooler's
-        next client. Names are looked up along the search_path of the role, as its author has tried it.
+        Afterwards everything is rolled back and unlocked, so that no setting that a function changed, and no
+        advisory lock, reaches a pooler's next client. Names are looked up along the search_path of the role,
+        as its author has tried it.
 
         Raises:
             StatementRefusedError: the query cannot be run; the connection can be used again.
@@ -189,14 +237,33 @@ class Connection:
     async def _from_cursor(self, query: str, row_limit: int) -> Answer:
         cursor = psycopg.AsyncRawCursor(self._link)
         try:
-            await self._in_time(self._link.execute(self._begin_cursor.encode()))
+            await self._in_time(self._begin_telling_who())
+            end = time.monotonic() + self._statement_timeout
             # The extended protocol is what `binary` brings about: there are no rows yet.
             await self._in_time(cursor.execute(f"{DECLARE}{query}".encode(), binary=True))
-            await self._in_time(cursor.execute(f"FETCH FORWARD {row_limit + 1} FROM plimsoll".encode()))
+            return await self._fetch(cursor, row_limit + 1, end)
         finally:
             if self._link.pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-                await self._in_time(self._link.execute("ROLLBACK"))
-        return answer_of(cursor)
+                await self._in_time(self._link.execute("ROLLBACK;SELECT pg_catalog.pg_advisory_unlock_all()"))
+
+    async def _begin_telling_who(self) -> None:
+        """Begin, and learn which backend it is: behind a pooler not always the same."""
+        cursor = await self._link.execute(self._begin_cursor.encode())
+        while cursor.description is None and cursor.nextset():
+            pass
+        self._link.backend = await cursor.fetchone()
+
+    async def _fetch(self, cursor: psycopg.AsyncRawCursor[Row], wanted: int, end: float) -> Answer:
+        """Fetch rows until there are no more, or enough or too much. The server times each portion anew."""
+        portions: list[Answer] = []
+        while wanted > 0 and sum(portion.size for portion in portions) <= MOST_BYTES:
+            if portions and time.monotonic() > end:
+                raise StatementRefusedError("all rows together took longer than statement_timeout", "timeout")
+            asked = min(_PORTION, wanted)
+            await self._in_time(cursor.execute(f"FETCH FORWARD {asked} FROM plimsoll".encode()))
+            portions.append(answer_of(cursor))
+            wanted = wanted - asked if len(portions[-1].rows) == asked else 0
+        return joined(portions)
 
     async def _in_time(self, work: Awaitable[Result]) -> Result:
         try:

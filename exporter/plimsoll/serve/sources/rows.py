@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -10,6 +11,9 @@ from plimsoll.serve.sources.link import Row
 
 DECLARE = "DECLARE plimsoll NO SCROLL CURSOR FOR\n"
 """What stands before such a query."""
+
+MOST_BYTES = 16 * 2**20
+"""No more than one portion beyond it is read of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,14 @@ class Answer:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     rows: tuple[tuple[str | None, ...], ...]
+    size: int = 0
+    """Bytes of all values."""
+
+
+def joined(portions: Sequence[Answer]) -> Answer:
+    """Give the portions of an answer, of which there is one at least, as one."""
+    rows = tuple(row for portion in portions for row in portion.rows)
+    return Answer(portions[0].columns, portions[0].types, rows, sum(portion.size for portion in portions))
 
 
 def answer_of(cursor: psycopg.AsyncRawCursor[Row]) -> Answer:
@@ -29,13 +41,13 @@ def answer_of(cursor: psycopg.AsyncRawCursor[Row]) -> Answer:
     result = cursor.pgresult
     assert result  # noqa: S101 - FETCH has one
     columns = range(result.nfields)
+    values = [[result.get_value(row, column) for column in columns] for row in range(result.ntuples)]
     types = (cursor.adapters.types.get(result.ftype(column)) for column in columns)
     return Answer(
         tuple(_text(result.fname(column)) or "" for column in columns),
         tuple(known.name if known else "" for known in types),
-        tuple(
-            tuple(_text(result.get_value(row, column)) for column in columns) for row in range(result.ntuples)
-        ),
+        tuple(tuple(map(_text, row)) for row in values),
+        sum(len(value) for row in values for value in row if value),
     )
 
 

@@ -16,10 +16,10 @@ Series = Mapping[str, Mapping[Labels, float]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a query when it was last run; `series` is of its last success.
+    """What came of a query when it was last due; `series` is of its last success.
 
     `measured_at` is in seconds since the epoch, `started`, when the turn began in
-    which it ran, in seconds of the monotonic clock.
+    which it was due, in seconds of the monotonic clock.
     """
 
     query: Query
@@ -31,6 +31,8 @@ class Outcome:
     series: Series
     measured_at: float
     is_live: bool
+    has_run: bool = True
+    """Whether it was sent to the server at all."""
 
 
 Outcomes = Mapping[tuple[str, str], Outcome]
