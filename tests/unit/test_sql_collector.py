@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from plimsoll.serve.collectors.sql import SqlCollector, planned
+from plimsoll.serve.collectors.sql import SqlCollector
 from plimsoll.serve.metrics import Page
+from plimsoll.serve.queries import planned
 from plimsoll.serve.series import series_of
 from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.settings.sql import SqlEntry

@@ -49,10 +49,13 @@ MAY_KNOW = {
     "inventory": {"sources.answers", "lives"},
     "state": {"settings", "metrics", "sources", "inventory"},
     "series": {"settings", "metrics", "sources", "state"},  # pure, too
-    "collectors": {"settings", "metrics", "jobs", "sources", "lives", "inventory", "state", "series"},
+    "queries": {"settings", "jobs", "sources", "state"},
+    "collectors": {
+        *("settings", "metrics", "jobs", "sources", "lives", "inventory", "state", "series", "queries"),
+    },
     "self_metrics": {"metrics", "jobs"},
     "targets": {"settings", "metrics", "jobs", "sources", "inventory", "state", "collectors"},
-    "check": {"settings", "sources", "state", "series", "collectors", "targets"},
+    "check": {"settings", "sources", "state", "series", "queries", "collectors", "targets"},
     "exporter": {"settings", "metrics", "jobs", "sources", "targets", "self_metrics"},
     "command": {"settings", "exporter"},
     "__init__": set(),

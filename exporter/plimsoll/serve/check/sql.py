@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from plimsoll.serve.check.finding import Finding
-from plimsoll.serve.collectors.sql import connection_to, idle, nowhere, planned, run
+from plimsoll.serve.collectors.sql import connection_to, run
+from plimsoll.serve.queries import idle, nowhere, planned
 from plimsoll.serve.series import RowsRefusedError, refuse_taken
 from plimsoll.serve.settings.sql import Query
 from plimsoll.serve.sources.postgres import PostgresError, StatementRefusedError

@@ -12,8 +12,9 @@ from typing import ClassVar, NamedTuple
 
 import structlog
 
-from plimsoll.serve.jobs import RETRY, Job, is_due
+from plimsoll.serve.jobs import RETRY, Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
+from plimsoll.serve.queries import complain_about, has_its_turn, idle, last_of, nowhere, planned, published
 from plimsoll.serve.series import RowsRefusedError, family_of, refuse_taken, series_of
 from plimsoll.serve.settings.sql import Query, SqlEntry
 from plimsoll.serve.sources.batches import Budget
@@ -38,24 +39,6 @@ DATABASES = Family(
     "In how many databases the queries of the collector file run.",
     ("server", "sql_collector"),
 )
-_COSTLY = ("timeout", "connection")
-"""Reasons for which a query that was run is left alone for its whole interval."""
-_LONGEST_TOLD = 200
-"""Characters of a message in the log: it may quote rows."""
-
-
-class QueriesFailedError(PostgresError):
-    """Some queries of a database failed; which and why is the trouble, not how the server words it."""
-
-    def __init__(self, failed: Sequence[Outcome], count: int) -> None:
-        told = (f"{'/'.join(each.query.key)} ({each.reason}: {_cut(each.message)})" for each in failed[:5])
-        super().__init__(f"{len(failed)} of {count} queries failed: {'; '.join(told)}")
-        self._failed = frozenset((each.query.key, each.reason) for each in failed)
-
-    @property
-    def gist(self) -> object:
-        """What the trouble is."""
-        return self._failed
 
 
 class _Turn(NamedTuple):
@@ -118,13 +101,17 @@ class SqlCollector:
     async def _collect(self, datname: str) -> None:
         queries = self._plan.get(datname, ())
         turn = _Turn(datname, time.monotonic())
-        due = [query for query in queries if _is_due(query, last_of(self._state, datname, query), turn.began)]
+        due = [
+            query
+            for query in queries
+            if has_its_turn(query, last_of(self._state, datname, query), turn.began)
+        ]
         for query in due:
             if last := last_of(self._state, datname, query):
                 self._keep(datname, replace(last, is_live=False))
         if due:
             await self._run_all(turn, due)
-        _complain_about([last_of(self._state, datname, query) for query in queries])
+        complain_about([last_of(self._state, datname, query) for query in queries])
 
     async def _run_all(self, turn: _Turn, queries: Sequence[Query]) -> None:
         waiting = deque(queries)
@@ -186,7 +173,7 @@ class SqlCollector:
         others = [other for other in self._plan.get(datname, ()) if other.key != query.key]
         known = ((other, last_of(self._state, datname, other)) for other in others)
         oldest = self._state.oldest_allowed
-        return [_published(other, outcome, oldest) for other, outcome in known if outcome]
+        return [published(other, outcome, oldest) for other, outcome in known if outcome]
 
     def emit(self, page: Page, known: ServerState) -> None:
         """Publish how each query fares and what it gave: counters live, gauges while they are not too old."""
@@ -218,55 +205,10 @@ class SqlCollector:
     ) -> None:
         constant = known.settings.target_labels | {"datname": datname}
         live = replace(outcome, is_live=outcome.is_live and bool(known.up))
-        published = _published(query, live, known.oldest_allowed)
+        series = published(query, live, known.oldest_allowed)
         for name, family in {metric.metric_name: family_of(metric) for metric in query.metrics}.items():
-            samples = published.get(name, {}).items()
+            samples = series.get(name, {}).items()
             page.add(family, [(LabelTemplate(constant | dict(own))(), value) for own, value in samples])
-
-
-def _published(query: Query, outcome: Outcome, oldest: float) -> Series:
-    """Give the series that are published: counters live, gauges while they are not too old."""
-    is_shown = {"counter": outcome.is_live, "gauge": outcome.measured_at >= oldest}
-    kinds = {metric.metric_name: metric.kind for metric in query.metrics}
-    return {name: outcome.series.get(name, {}) for name, kind in kinds.items() if is_shown[kind]}
-
-
-def planned(state: ServerState) -> Mapping[str, Sequence[Query]]:
-    """Give what is run in which database, each query once."""
-    plan: dict[str, dict[tuple[str, str], Query]] = {}
-    for entry in state.sql:
-        for name in _databases_of(entry, state):
-            for query in entry.queries:
-                plan.setdefault(name, {}).setdefault(query.key, query)
-    return {name: tuple(queries.values()) for name, queries in plan.items()}
-
-
-def _databases_of(entry: SqlEntry, state: ServerState) -> Sequence[str]:
-    if state.own_datname is None:  # nobody has asked the server yet
-        return ()
-    if entry.databases is None:
-        return (state.own_datname,)
-    return [each.name for each in state.databases if entry.databases.wanted(each.name)]
-
-
-def idle(state: ServerState) -> list[SqlEntry]:
-    """Give the entries that select no database, once it is known which there are."""
-    if state.own_datname is None:
-        return []
-    return [entry for entry in state.sql if not _databases_of(entry, state)]
-
-
-def nowhere(entry: SqlEntry, state: ServerState) -> str:
-    """Say why an entry runs nowhere."""
-    watched = ", ".join(each.name for each in state.databases[:10]) or "none"
-    more = ", …" if len(state.databases) > 10 else ""
-    return f"{', '.join(entry.names)}: `databases` selects none of those that are watched: {watched}{more}"
-
-
-def last_of(state: ServerState, datname: str, query: Query) -> Outcome | None:
-    """Give what came of a query, unless a reload has changed it since."""
-    outcome = state.outcomes.get(datname, {}).get(query.key)
-    return outcome if outcome and outcome.query.gives_what(query) else None
 
 
 def connection_to(
@@ -294,26 +236,3 @@ async def run(connection: Connection, query: Query) -> tuple[int, Series]:
     answer = await connection.select(query.text, query.row_limit)
     # In a thread: thousands of rows take their time, and scrapes must not wait for it.
     return len(answer.rows), await asyncio.to_thread(series_of, query, answer)
-
-
-def _is_due(query: Query, last: Outcome | None, now: float) -> bool:
-    if last is None:
-        return True
-    return is_due(last.started, query.interval if last.is_live else _pause(query, last), now)
-
-
-def _pause(query: Query, last: Outcome) -> float:
-    """Give the seconds after which a query is tried again that failed, or was given up."""
-    if last.has_run and last.reason in _COSTLY:
-        return max(query.interval, RETRY)
-    return min(query.interval, RETRY)
-
-
-def _complain_about(outcomes: Sequence[Outcome | None]) -> None:
-    failed = [outcome for outcome in outcomes if outcome and outcome.reason]
-    if failed:
-        raise QueriesFailedError(failed, len(outcomes))
-
-
-def _cut(message: str) -> str:
-    return message if len(message) <= _LONGEST_TOLD else f"{message[: _LONGEST_TOLD - 1]}…"
