@@ -81,7 +81,7 @@ class _Merger:
         self._place: Place = ("alerts", name)
         self._alert = alert
         self._is_good = True
-        self._damaged = user.damaged.get(name, frozenset())
+        self._damaged = user.damaged.get(self._place, frozenset())
         self._overrides = alert.overrides if alert else ()
 
     def merged(self) -> Effective | None:
@@ -100,8 +100,13 @@ class _Merger:
         metric = self._get(layers, "metric")
         if self._alert:
             self._blame_all(mistakes_of_overrides(self._alert, metric.value, self._catalogue, self._user))
-        if self._damaged or not self._is_good:
-            return None
+        return (
+            None if self._damaged or not self._is_good else self._effective(layers, metric, base, overrides)
+        )
+
+    def _effective(
+        self, layers: Sequence[Layer], metric: Sourced[str], base: Branch, overrides: Sequence[Branch]
+    ) -> Effective:
         text = {name: self._get(layers, name).value for name in _TEXTS}
         preset = self._preset
         file = self._catalogue.presets[preset][0] if preset else None
@@ -112,7 +117,7 @@ class _Merger:
             metric=metric,
             operator=self._get(layers, "operator"),
             summary=self._get(layers, "summary"),
-            unit=unit,
+            unit=UNITS[self._get(layers, "unit").value],
             preset=preset,
             dashboard=file,
             labels=signal.labels if signal else None,

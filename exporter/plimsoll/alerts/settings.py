@@ -12,6 +12,7 @@ from plimsoll.alerts.labels import OwnLabel, declared_labels
 from plimsoll.alerts.shape import Alert, Url, Webhook
 from plimsoll.config import Document, Section
 from plimsoll.config.document import Review
+from plimsoll.config.problem import Place
 from plimsoll.config.reading import Source
 
 _SECRETS = frozenset({"secret", "secret_file", "token_file"})
@@ -70,8 +71,8 @@ class UserFile:
         self.prometheus = sections.prometheus
         self.links = sections.links
         self.declared = declared_labels(document)
-        self.damaged: dict[str, frozenset[str | int]] = {}
-        """The keys that are bad, by name of an alert or webhook."""
+        self.damaged: dict[Place, frozenset[str | int]] = {}
+        """The keys that are bad, by where an alert or webhook stands."""
         self.alerts = self._each("alerts", Alert)
         self.webhooks = self._each("webhooks", Webhook) if "webhooks" in document else _default_webhook()
 
@@ -106,7 +107,7 @@ class UserFile:
         for name, entry in value.items():
             known, bad = self.review.salvage(model, entry, (section, name))
             if bad:
-                self.damaged[name] = bad
+                self.damaged[section, name] = bad
             if known is not None:
                 found[name] = known
         return found
