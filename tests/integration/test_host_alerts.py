@@ -70,11 +70,12 @@ class Machines:
         write_text_file(self._directory / "this", {FAILED: int(failed)})
 
     def history(self) -> History:
-        """Let the disk have lost 2 GB an hour."""
+        """Let the disk have lost 2 GB an hour, and have been writable."""
         history = History(span=6 * 3600, step=60)
         labels = f'{DISK},instance="{self.filling.address}"'
         name = "filesystem:node_filesystem_avail_bytes:max"
         history.add(name, labels, lambda age: 20 * GB + 2 * GB * age / 3600)
+        history.add("node_filesystem_readonly", f'{labels},job="node"', lambda _: 0)
         return history
 
     def jobs(self) -> list[Job]:

@@ -62,6 +62,7 @@ CASES = {
         told=[
             disk("HostDiskHigh", "warning", mountpoint="/srv", device="/dev/sdb1"),
             disk("HostDiskHigh", "warning", instance="db2:9100"),
+            disk("HostDiskHigh", "critical", override='{mountpoint="/"}'),
             disk("HostDiskFilling", "high"),
             disk("HostInodesFull", "high"),
         ],

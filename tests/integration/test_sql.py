@@ -260,7 +260,7 @@ def test_a_query_that_cannot_be_cancelled_costs_only_itself(queue: Database, tmp
         page = exporter.scrape()
         assert reason(page, "app_stubborn") == "connection"
         assert page.get("plimsoll_collector_success", collector="tables", datname=queue.name) == 1
-        assert exporter.messages("its backend was ended")
+        assert exporter.messages("its backend was told to end")
         assert not exporter.messages("too many connections")
 
 

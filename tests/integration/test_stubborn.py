@@ -75,7 +75,7 @@ async def test_its_backend_is_ended_and_its_place_is_free_again(
                 await ask(server)
         await ask(server, "SELECT 1")
 
-    lines = [entry for entry in logged if "its backend was ended" in entry["event"]]
+    lines = [entry for entry in logged if "its backend was told to end" in entry["event"]]
     assert len(lines) == 2
     assert {line["server"] for line in lines} == {"main"}
 

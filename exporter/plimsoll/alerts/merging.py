@@ -88,7 +88,7 @@ class _Merger:
         """Give the alert, or None if too much is wrong with it."""
         layers = list(self._layers())
         if self._alert:
-            self._blame_all(mistakes_of_alert(self._name, self._alert, self._catalogue))
+            self._blame_all(mistakes_of_alert(self._name, self._alert, self._catalogue, self._damaged))
         missing = [name for name in _REQUIRED if not any(layer.get(name) for layer in layers)]
         if self._is_good and missing and not self._damaged:
             self._blame(f"an alert that starts from nothing needs {', '.join(missing)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from difflib import get_close_matches
 
 from plimsoll.alerts.catalogue import Catalogue
@@ -31,8 +31,10 @@ def hint(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def mistakes_of_alert(name: str, alert: Alert, catalogue: Catalogue) -> Iterator[Mistake]:
-    """Tell what is wrong with an alert, whatever its values are."""
+def mistakes_of_alert(
+    name: str, alert: Alert, catalogue: Catalogue, damaged: Container[str | int]
+) -> Iterator[Mistake]:
+    """Tell what is wrong with an alert, whatever its values are; what `damaged` keys said is not known."""
     presets = catalogue.presets
     if not _ALERT_NAME.fullmatch(name):
         yield (), "is no name for an alert: letters, digits and _ are allowed, no digit first"
@@ -40,7 +42,9 @@ def mistakes_of_alert(name: str, alert: Alert, catalogue: Catalogue) -> Iterator
         yield ("from",), "is for new alerts; this is the name of a preset, which is changed as it is"
     elif alert.from_ is not None and alert.from_ not in presets:
         yield ("from",), f"there is no preset {alert.from_!r}{hint(alert.from_, presets)}"
-    elif alert.from_ is None and alert.metric is None and name not in presets:
+    elif name not in presets and not (
+        alert.from_ or alert.metric or "from" in damaged or "metric" in damaged
+    ):
         needs = "a new alert needs metric, operator, threshold, severity and summary, or from: <preset>"
         yield (), f"there is no preset of this name{hint(name, presets)}; {needs}"
     yield from _floors_in_vain(name, alert, catalogue)

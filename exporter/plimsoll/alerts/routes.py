@@ -49,28 +49,46 @@ def alertmanager_text(
 
 def _inhibition(inhibition: Inhibition) -> str:
     subject = [inhibition.subject]
-    return _inhibition_text(inhibition.source, inhibition.hides, subject, subject, inhibition.why)
+    source, hides = named([inhibition.source]), named(inhibition.hides)
+    return _inhibition_text(source, hides, subject, subject, inhibition.why)
 
 
 def _graver_first(alerts: Sequence[Effective], catalogue: Catalogue, user: UserFile) -> Iterator[str]:
-    """Let the graver of two alerts on one signal hide the milder, for the same series: it says more."""
-    for graver, milder in permutations([alert for alert in alerts if alert.labels], 2):
-        ranks = [SEVERITIES.index(alert.base.severity.value) for alert in (graver, milder)]
-        is_same = graver.metric.value == milder.metric.value and graver.labels == milder.labels
-        if is_same and ranks[0] < ranks[1] and graver.base.enabled.value and milder.base.enabled.value:
-            why = f"{graver.name} says more of the same than {milder.name}."
-            equal = labels_of(graver.metric.value, catalogue, user) or ()
-            yield _inhibition_text(graver.name, [milder.name], graver.labels or (), equal, why)
+    """Let the graver of two alerts on one signal hide the milder, for the same series: it says more.
+
+    Not where one of them has a webhook of its own: somebody else waits for that one.
+    """
+    judges = [alert for alert in alerts if alert.labels and not any(b.webhook.value for b in alert.branches)]
+    for graver, milder in permutations(judges, 2):
+        if graver.metric.value != milder.metric.value:
+            continue
+        equal = labels_of(graver.metric.value, catalogue, user) or ()
+        for severity in _severities(graver):
+            below = SEVERITIES[SEVERITIES.index(severity) + 1 :]
+            if hidden := [each for each in _severities(milder) if each in below]:
+                yield _inhibition_text(
+                    [*named([graver.name]), f'severity="{severity}"'],
+                    [*named([milder.name]), f'severity=~"{"|".join(hidden)}"'],
+                    graver.labels or (),
+                    equal,
+                    f"{graver.name} says more of the same than {milder.name}.",
+                )
+
+
+def _severities(alert: Effective) -> list[str]:
+    """Give the severities that an alert may have, the gravest first."""
+    found = {branch.severity.value for branch in alert.branches if branch.enabled.value}
+    return sorted(found, key=SEVERITIES.index)
 
 
 def _inhibition_text(
-    source: str, hides: Sequence[str], subject: Sequence[str], equal: Sequence[str], why: str
+    source: Sequence[str], hides: Sequence[str], subject: Sequence[str], equal: Sequence[str], why: str
 ) -> str:
     """Write a rule that demands its subject on both sides: Alertmanager takes absent labels as equal."""
     there = [f'{label}!=""' for label in subject]
     rule = {
-        "source_matchers": [*named([source]), *there],
-        "target_matchers": [*named(hides), *there],
+        "source_matchers": [*source, *there],
+        "target_matchers": [*hides, *there],
         "equal": list(equal),
     }
     lines = (commented(why) + dump([rule])).splitlines(keepends=True)

@@ -14,7 +14,8 @@ _PATIENCE = 120.0
 """Seconds that a program may take, which needs less than one."""
 
 _CHECKS = {
-    "promtool": ("rules/*.yml", ("check", "rules")),
+    # Whether rules load is what matters here; what lint thinks of them is told after what refuses them.
+    "promtool": ("rules/*.yml", ("check", "rules", "--lint=none")),
     "amtool": ("alertmanager/alertmanager.yml", ("check-config",)),
 }
 """By program: the files that it can check, and how it is asked to, from Prometheus 2.33 to 3.x."""

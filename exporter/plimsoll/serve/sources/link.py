@@ -25,6 +25,8 @@ class Link(psycopg.AsyncConnection[Row]):
 
     backend: Row | None = None
     """The number of the backend and when it began, where somebody else's query was sent to it."""
+    was_told_to_end: bool = False
+    """Whether somebody else's query had to be ended together with the backend."""
     _progress: int = pq.PollingStatus.WRITING
 
     async def reach(self) -> None:

@@ -13,6 +13,8 @@ Farewell = Callable[[], Awaitable[int | None]]
 
 _PATIENCE = 5.0
 """Seconds that a backend gets to end by itself, after its statement was cancelled."""
+_LONGEST_PATIENCE = 60.0
+"""Seconds between attempts to end one that does not."""
 
 
 @dataclass(eq=False)
@@ -42,6 +44,15 @@ class Places:
         self._freed = asyncio.Event()
         self._turns = 0
         self._leaving: set[asyncio.Task[None]] = set()
+        self._spare: Places | None = None
+
+    @property
+    def for_ending(self) -> Places:
+        """Where a connection that ends a backend has its place: the probe's or, for want of it, one more."""
+        if self.limit > 1:
+            return self
+        self._spare = self._spare or Places(1)
+        return self._spare
 
     @property
     def all_at_work(self) -> bool:
@@ -95,6 +106,8 @@ class Places:
             await self._emptied(seconds)
         for task in list(self._leaving):
             task.cancel()
+        if self._spare:
+            await self._spare.settle(seconds)
 
     async def _emptied(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -117,12 +130,16 @@ class Places:
 async def _gone(place: Place, descriptors: Iterable[int]) -> None:
     """Wait for the other side; a backend that stays is ended, as a function may swallow its cancellation."""
     closing = asyncio.gather(*map(_closed_by_peer, descriptors))
+    patience = _PATIENCE
     try:
-        while not (await asyncio.wait({closing}, timeout=_PATIENCE))[0]:
+        while not (await asyncio.wait({closing}, timeout=patience))[0]:
+            patience = min(2 * patience, _LONGEST_PATIENCE)
             if place.end:
                 await place.end()
     finally:
         closing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await closing
 
 
 async def _closed_by_peer(descriptor: int) -> None:

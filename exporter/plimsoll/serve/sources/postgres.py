@@ -151,13 +151,15 @@ class PostgresServer:
         if link.backend is None:
             return
         pid, started = link.backend
-        places = self._places[host] if self._places[host].limit > 1 else Places(1)
+        places = self._places[host].for_ending
         with contextlib.suppress(PostgresError, TimeoutError):
             async with asyncio.timeout(_TO_END), contextlib.AsyncExitStack() as held:
                 other = Connection(await self._connect(held, [(host, places)]), self._settings, self._clean)
-                if await other.read(_END, {"pid": pid, "started": started}):
+                told = await other.read(_END, {"pid": pid, "started": started})
+                if told and not link.was_told_to_end:
+                    link.was_told_to_end = True
                     _log.warning(
-                        "a query went on although it was cancelled; its backend was ended",
+                        "a query went on although it was cancelled; its backend was told to end",
                         server=self._settings.name,
                         pid=pid,
                     )
@@ -245,9 +247,11 @@ class Connection:
         finally:
             if self._link.pgconn.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
                 await self._in_time(self._link.execute("ROLLBACK;SELECT pg_catalog.pg_advisory_unlock_all()"))
+                self._link.backend = None
 
     async def _begin_telling_who(self) -> None:
         """Begin, and learn which backend it is: behind a pooler not always the same."""
+        self._link.backend = None
         cursor = await self._link.execute(self._begin_cursor.encode())
         while cursor.description is None and cursor.nextset():
             pass
