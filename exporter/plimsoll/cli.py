@@ -196,14 +196,15 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     command = commands.add_parser(
         "check",
         help="validates the configuration; --connect tries it",
-        description="Validate the configuration and name every mistake with its file, line and path.",
+        description="Validate all sections of the configuration, and collector files, and name every mistake "
+        "with its file, line and path.",
     )
     _add_config_file(command)
     command.add_argument(
         "--connect",
         action="store_true",
-        help="connect to each server, each of its databases and each engine, and name missing rights; "
-        "nothing is written",
+        help="connect to each server, each of its databases and each engine, run each custom query once, and "
+        "name what is missing or bad; nothing is written",
     )
     command.set_defaults(command=_check)
 
