@@ -1,4 +1,4 @@
-"""`plimsoll render --reload` as users run it: the real programs take what a file gives, or keep what they had."""
+"""`plimsoll render --reload` as users run it: real programs take what a file gives, or keep what they had."""
 
 from __future__ import annotations
 
