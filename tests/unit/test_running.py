@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from plimsoll.alerts.rollout.running import Alertmanager, Limits, Peer, Prometheus, RunningError, config_hash
+from plimsoll.alerts.peer import PeerError
+from plimsoll.alerts.rollout.running import Alertmanager, Limits, Prometheus, Running, config_hash
 from plimsoll.alerts.rollout.wanted import ALERTMANAGER, Wanted, route_tree
 from reloading import answering, rendered
 
@@ -44,7 +45,7 @@ def rules(file: str, version: str) -> list[dict[str, Any]]:
 
 
 async def asked(
-    kind: type[Peer],
+    kind: type[Running],
     pages: Mapping[str, str | tuple[int, str]],
     *,
     reload: bool = False,
@@ -55,7 +56,7 @@ async def asked(
         peer = kind(session, url, limits)
         try:
             return await (peer.reload() if reload else peer.difference(WANTED)) or ""
-        except RunningError as error:
+        except PeerError as error:
             who, _, what = str(error).partition(": ")
     assert who == url
     return what
@@ -122,7 +123,7 @@ async def test_answers_of_somebody_else(text: str) -> None:
         (Alertmanager, 500, "x" * 9999, "500: " + "x" * 500),
     ],
 )
-async def test_a_refused_reload(kind: type[Peer], status: int, text: str, expected: str) -> None:
+async def test_a_refused_reload(kind: type[Running], status: int, text: str, expected: str) -> None:
     found = await asked(kind, {"/-/reload": (status, text)}, reload=True)
     assert expected in found
     assert len(found) < 700
@@ -148,7 +149,7 @@ async def test_credentials_and_prefix() -> None:
 
 async def test_errors_do_not_show_passwords() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(RunningError) as caught:
+        with pytest.raises(PeerError) as caught:
             await Prometheus(session, "http://user:hunter2@127.0.0.1:1", AT_ONCE).reload()
     assert str(caught.value).startswith(
         "http://127.0.0.1:1: POST /-/reload: Cannot connect to host 127.0.0.1:1"
@@ -160,7 +161,7 @@ async def test_what_is_loaded_a_little_later_is_waited_for() -> None:
     pages: dict[str, str | tuple[int, str]] = {RULES: loaded("/a/", version="former")}
     requests: list[web.BaseRequest] = []
     async with answering(pages, requests) as url, aiohttp.ClientSession() as session:
-        with pytest.raises(RunningError, match=r"^http://\S+: runs the rules former of a/alerts\.yml"):
+        with pytest.raises(PeerError, match=r"^http://\S+: runs the rules former of a/alerts\.yml"):
             await Prometheus(session, url, AT_ONCE).see(WANTED)
         assert len(requests) > 1
         pages[RULES] = loaded("/a/")

@@ -64,7 +64,7 @@ MAY_KNOW = {
 
 ALERTS = (
     *("units", "labels", "matchers", "writing", "shape", "catalogue", "settings", "effective"),
-    *("mistakes", "merging", "selection", "compiler", "routing", "routes", "rollout", "rendering"),
+    *("mistakes", "merging", "selection", "compiler", "routing", "routes", "peer", "rollout", "rendering"),
     *("explain", "runbooks", "shipping", "command"),
 )
 """The layers of `plimsoll.alerts`: each may import those before it."""

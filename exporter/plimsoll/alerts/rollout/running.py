@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import base64
 import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from plimsoll.alerts.peer import ANSWER_SECONDS, Peer, PeerError
 from plimsoll.alerts.rollout.wanted import RULES_INFO, Wanted, route_tree
-
-_SHOWN = 500
-"""Characters of an answer that an error quotes at most."""
-
-
-class RunningError(RuntimeError):
-    """A program cannot be asked, refuses, or runs something else; the text says which one and why."""
 
 
 class Limits(NamedTuple):
@@ -30,55 +22,36 @@ class Limits(NamedTuple):
 
     reload: float = 30.0
     """For the answer to a reload: Prometheus first waits for evaluations that are under way."""
-    answer: float = 10.0
+    answer: float = ANSWER_SECONDS
     """For any other answer, and until what was loaded is seen to run."""
 
 
-class Peer(abc.ABC):
-    """A program that is reloaded over HTTP.
-
-    Args:
-        session: sends the requests.
-        url: where its pages are, with the path before them if it has one, and user:password@ if need be.
-        limits: how long to wait for it.
-    """
-
-    hints: ClassVar[Mapping[int, str]] = {
-        HTTPStatus.UNAUTHORIZED: "put user:password@ before the host of its URL",
-        HTTPStatus.NOT_FOUND: "if its pages have a prefix (--web.route-prefix), its URL must end with that",
-    }
-    """The usual cause, by the status of an answer."""
+class Running(Peer, abc.ABC):
+    """A program that is reloaded over HTTP; see `Peer`."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, limits: Limits | None = None) -> None:
-        parts = urlsplit(url)
-        address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-        self.url = address.geturl().rstrip("/")
-        self._session = session
         self._limits = limits or Limits()
-        self._headers: dict[str, str] = {}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        super().__init__(session, url, self._limits.answer)
 
     async def reload(self) -> None:
         """Let it read its files again; it goes on with the former ones when it refuses them.
 
         Raises:
-            RunningError: it refuses, or gives no good answer.
+            PeerError: it refuses, or gives no good answer.
         """
-        await self._ask("POST", "/-/reload", self._limits.reload)
+        await self.ask("POST", "/-/reload", self._limits.reload)
 
     async def see(self, wanted: Wanted) -> None:
         """Wait until it runs a set.
 
         Raises:
-            RunningError: it runs something else, or gives no good answer.
+            PeerError: it runs something else, or gives no good answer.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._limits.answer
         while difference := await self.difference(wanted):
             if loop.time() > deadline:
-                raise RunningError(f"{self.url}: {difference}")
+                raise PeerError(f"{self.url}: {difference}")
             await asyncio.sleep(0.1)
 
     @abc.abstractmethod
@@ -86,36 +59,11 @@ class Peer(abc.ABC):
         """Tell what it runs instead of a set, and the usual cause; nothing when it runs the set.
 
         Raises:
-            RunningError: it gives no good answer.
+            PeerError: it gives no good answer.
         """
 
-    async def _ask(self, method: str, path: str, seconds: float | None = None) -> str:
-        limit = aiohttp.ClientTimeout(total=seconds or self._limits.answer)
-        try:
-            async with self._session.request(
-                method, self.url + path, headers=self._headers, timeout=limit, allow_redirects=False
-            ) as response:
-                text = await response.text(errors="replace")
-        except TimeoutError:
-            raise RunningError(f"{self.url}: {method} {path}: no answer within {limit.total:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise RunningError(f"{self.url}: {method} {path}: {error}") from None
-        if response.status != HTTPStatus.OK:
-            raise RunningError(self._refusal(method, path, response, text))
-        return text
 
-    def _refusal(self, method: str, path: str, response: aiohttp.ClientResponse, text: str) -> str:
-        said = text.strip()[:_SHOWN] or response.headers.get("Location", "") or response.reason or "nothing"
-        hint = self.hints.get(response.status)
-        answer = f"{self.url}: {method} {path} was answered with {response.status}: {said}"
-        return f"{answer} ({hint})" if hint else answer
-
-    def _misunderstood(self, path: str, text: str) -> RunningError:
-        said = text.strip()[:_SHOWN]
-        return RunningError(f"{self.url}: GET {path} was not answered as {type(self).__name__} would: {said}")
-
-
-class Prometheus(Peer):
+class Prometheus(Running):
     """Prometheus; it says in its log, not in its answer, why it refuses rules."""
 
     hints: ClassVar[Mapping[int, str]] = {
@@ -126,7 +74,7 @@ class Prometheus(Peer):
     }
 
     async def difference(self, wanted: Wanted) -> str:
-        """See `Peer`; rules count when they are loaded, for their first evaluation can take a minute."""
+        """See `Running`; rules count when they are loaded, for their first evaluation can take a minute."""
         files = await self._rule_groups()
         seen = dict(_versions(files))
         if wanted.version not in seen.values():
@@ -147,22 +95,22 @@ class Prometheus(Peer):
     async def _rule_groups(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """Give the rules by group by file."""
         path = "/api/v1/rules?exclude_alerts=true"  # older ones do not know it, and give the alerts too
-        text = await self._ask("GET", path)
+        text = await self.ask("GET", path)
         files: dict[str, dict[str, list[dict[str, Any]]]] = {}
         try:
             for group in json.loads(text)["data"]["groups"]:
                 files.setdefault(group["file"].lstrip("/"), {})[group["name"]] = group["rules"]
         except (LookupError, TypeError, ValueError, AttributeError):
-            raise self._misunderstood(path, text) from None
+            raise self.misunderstood("GET", path, text) from None
         return files
 
 
-class Alertmanager(Peer):
+class Alertmanager(Running):
     """Alertmanager; its answer says why it refuses a configuration."""
 
     async def difference(self, wanted: Wanted) -> str:
-        """See `Peer`; without the hash of the file, receivers and routes are compared."""
-        page = await self._ask("GET", "/metrics")
+        """See `Running`; without the hash of the file, receivers and routes are compared."""
+        page = await self.ask("GET", "/metrics")
         if match := re.search(r"^alertmanager_config_hash(?:\{[^}]*\})? (\S+)", page, re.MULTILINE):
             same = float(match[1]) == config_hash(wanted.alertmanager)
         else:
@@ -176,11 +124,11 @@ class Alertmanager(Peer):
 
     async def _route_tree(self) -> Any:
         path = "/api/v2/status"
-        text = await self._ask("GET", path)
+        text = await self.ask("GET", path)
         try:
             return route_tree(json.loads(text)["config"]["original"])
         except (LookupError, TypeError, ValueError, AttributeError):
-            raise self._misunderstood(path, text) from None
+            raise self.misunderstood("GET", path, text) from None
 
 
 def config_hash(text: str) -> float:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import aiohttp
 
+from plimsoll.alerts.peer import PeerError
 from plimsoll.alerts.rollout.releases import ReleaseError, Releases, opened
-from plimsoll.alerts.rollout.running import Alertmanager, Limits, Peer, Prometheus, RunningError
+from plimsoll.alerts.rollout.running import Alertmanager, Limits, Prometheus, Running
 from plimsoll.alerts.rollout.wanted import Wanted
 
 
@@ -50,7 +51,7 @@ async def take_into_service(
         async with aiohttp.ClientSession(connector=connector) as session:
             try:
                 wanted = Wanted.of(files)
-                peers: list[Peer] = [Alertmanager(session, url, limits) for url in alertmanagers]
+                peers: list[Running] = [Alertmanager(session, url, limits) for url in alertmanagers]
                 if prometheus is not None:
                     peers.insert(0, Prometheus(session, prometheus, limits))
             except ValueError as error:
@@ -62,7 +63,9 @@ async def take_into_service(
         return version
 
 
-async def _take(releases: Releases, files: Mapping[str, str], wanted: Wanted, peers: Sequence[Peer]) -> str:
+async def _take(
+    releases: Releases, files: Mapping[str, str], wanted: Wanted, peers: Sequence[Running]
+) -> str:
     """Disturb nobody before all have answered once."""
     before = releases.current
     if silent := await _problems(peer.difference(wanted) for peer in peers):
@@ -75,7 +78,7 @@ async def _take(releases: Releases, files: Mapping[str, str], wanted: Wanted, pe
     return version
 
 
-async def _stay(releases: Releases, current: str | None, peers: Sequence[Peer]) -> list[str]:
+async def _stay(releases: Releases, current: str | None, peers: Sequence[Running]) -> list[str]:
     """Leave what is linked, unless a run was killed before that was accepted: nobody may start with it."""
     if releases.accepted and releases.accepted != current:
         return await _go_back(releases, current, releases.accepted, peers)
@@ -84,7 +87,7 @@ async def _stay(releases: Releases, current: str | None, peers: Sequence[Peer]) 
     return ["nothing was changed"]
 
 
-async def _load(peers: Sequence[Peer], wanted: Wanted) -> list[str]:
+async def _load(peers: Sequence[Running], wanted: Wanted) -> list[str]:
     """Let all load what is linked, and give the problems of those that do not."""
     if refusals := await _problems(peer.reload() for peer in peers):
         return refusals
@@ -92,7 +95,7 @@ async def _load(peers: Sequence[Peer], wanted: Wanted) -> list[str]:
 
 
 async def _go_back(
-    releases: Releases, refused: str | None, former: str | None, peers: Sequence[Peer]
+    releases: Releases, refused: str | None, former: str | None, peers: Sequence[Running]
 ) -> list[str]:
     """Link a former set, let everybody who answers load it, and tell what came of that."""
     if former is None or former == refused:
@@ -108,7 +111,7 @@ async def _go_back(
     return [f"the former set, {former}, is in force again"]
 
 
-async def _back(peer: Peer, wanted: Wanted) -> None:
+async def _back(peer: Running, wanted: Wanted) -> None:
     await peer.reload()
     await peer.see(wanted)
 
@@ -117,6 +120,6 @@ async def _problems(asked: Iterable[Awaitable[object]]) -> list[str]:
     """Ask all at once, and give what went wrong, in their order."""
     answers = await asyncio.gather(*asked, return_exceptions=True)
     for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, RunningError):
+        if isinstance(answer, BaseException) and not isinstance(answer, PeerError):
             raise answer
-    return [str(answer) for answer in answers if isinstance(answer, RunningError)]
+    return [str(answer) for answer in answers if isinstance(answer, PeerError)]

@@ -1,0 +1,103 @@
+"""A program that is asked over HTTP: Prometheus or Alertmanager."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+
+ANSWER_SECONDS = 10.0
+"""How long an answer is waited for, unless somebody says otherwise."""
+
+_SHOWN = 500
+"""Characters of an answer that an error quotes at most."""
+
+
+class PeerError(RuntimeError):
+    """A program cannot be asked, refuses, or runs something else; the text says which one and why."""
+
+
+class Peer:
+    """A program that is asked over HTTP.
+
+    Args:
+        session: sends the requests.
+        url: where its pages are, with the path before them if it has one, and user:password@ if need be.
+        seconds: how long to wait for an answer.
+    """
+
+    hints: ClassVar[Mapping[int, str]] = {
+        HTTPStatus.UNAUTHORIZED: "put user:password@ before the host of its URL",
+        HTTPStatus.NOT_FOUND: "if its pages have a prefix (--web.route-prefix), its URL must end with that",
+    }
+    """The usual cause, by the status of an answer."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, seconds: float = ANSWER_SECONDS) -> None:
+        parts = urlsplit(url)
+        address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+        self.url = address.geturl().rstrip("/")
+        """Without the password."""
+        self._session = session
+        self._seconds = seconds
+        self._headers: dict[str, str] = {}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    async def ask(
+        self, method: str, path: str, seconds: float | None = None, *, form: Any = None, body: Any = None
+    ) -> str:
+        """Send a request, with the fields of a form or a body of JSON if need be, and give the answer's text.
+
+        Raises:
+            PeerError: it gives no answer, or none of status 200.
+        """
+        limit = aiohttp.ClientTimeout(total=seconds or self._seconds)
+        try:
+            async with self._session.request(
+                method,
+                self.url + path,
+                headers=self._headers,
+                timeout=limit,
+                allow_redirects=False,
+                data=form,
+                json=body,
+            ) as response:
+                text = await response.text(errors="replace")
+        except TimeoutError:
+            raise PeerError(f"{self.url}: {method} {path}: no answer within {limit.total:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise PeerError(f"{self.url}: {method} {path}: {error}") from None
+        if response.status != HTTPStatus.OK:
+            raise PeerError(self._refusal(method, path, response, text))
+        return text
+
+    async def ask_json(self, method: str, path: str, *, form: Any = None, body: Any = None) -> Any:
+        """Send a request, and give what the JSON of the answer says.
+
+        Raises:
+            PeerError: as `ask`, or it is no JSON.
+        """
+        text = await self.ask(method, path, form=form, body=body)
+        try:
+            return json.loads(text)
+        except ValueError:
+            raise self.misunderstood(method, path, text) from None
+
+    def misunderstood(self, method: str, path: str, text: str) -> PeerError:
+        """Say that an answer is not what such a program would say."""
+        said = text.strip()[:_SHOWN]
+        return PeerError(
+            f"{self.url}: {method} {path} was not answered as {type(self).__name__} would: {said}"
+        )
+
+    def _refusal(self, method: str, path: str, response: aiohttp.ClientResponse, text: str) -> str:
+        said = text.strip()[:_SHOWN] or response.headers.get("Location", "") or response.reason or "nothing"
+        hint = self.hints.get(response.status)
+        answer = f"{self.url}: {method} {path} was answered with {response.status}: {said}"
+        return f"{answer} ({hint})" if hint else answer
