@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
 from plimsoll import __version__
-from plimsoll.config import ConfigError
 from plimsoll.serve.exporter import Exporter
 from plimsoll.serve.settings import load_settings
 from plimsoll.web.accept import accepts_gzip, prefers_openmetrics
 from plimsoll.web.application import METRICS_TYPE, OPENMETRICS_TYPE, make_application, scrape_seconds
+from plimsoll.web.following import WebConfig
 from plimsoll.web.listener import Address, listening
+from plimsoll.web.signals import handle_signals
 
 _log = structlog.get_logger(__name__)
 
 
-async def serve(config_file: Path | None, address: Address, scrape_timeout: float) -> None:
+async def serve(
+    config_file: Path | None, address: Address, scrape_timeout: float, web_config_file: Path | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; reload on SIGHUP.
 
     Args:
         config_file: plimsoll.yml, or None to take the environment.
         address: where to listen.
         scrape_timeout: seconds within which /metrics answers, also if the scraper would wait longer.
+        web_config_file: certificates and users, or None: plain HTTP for everybody.
 
     Raises:
-        ConfigError: the configuration is bad at the start.
+        ConfigError: the configuration, or that of the web server, is bad at the start.
         OSError: the address cannot be listened on.
     """
+    web_config = WebConfig(web_config_file) if web_config_file else None
     exporter = Exporter(lambda: load_settings(config_file))
-    stopping = _handle_signals(exporter)
+    stopping = handle_signals(exporter.reload)
 
     async def metrics(request: web.Request) -> web.Response:
         openmetrics = prefers_openmetrics(request.headers.get("Accept", ""))
@@ -58,25 +61,8 @@ async def serve(config_file: Path | None, address: Address, scrape_timeout: floa
         is_ready=lambda: not stopping.is_set(),
         reload=exporter.reload,
     )
-    async with listening(application, address) as url:
+    async with listening(application, address, web_config) as url:
         _log.info("listening", url=url, version=__version__)
         await stopping.wait()
         _log.info("stopping")
         await exporter.stop()
-
-
-def _handle_signals(exporter: Exporter) -> asyncio.Event:
-    """Give an event that is set when the process is asked to stop."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    reloads: set[asyncio.Task[ConfigError | None]] = set()
-
-    def reload() -> None:
-        task = loop.create_task(exporter.reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGTERM, stopping.set)
-    loop.add_signal_handler(signal.SIGINT, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    return stopping
