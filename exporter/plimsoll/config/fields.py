@@ -82,10 +82,13 @@ def _filled(value: str) -> str:
     return value
 
 
-def _contents(value: Any, info: ValidationInfo) -> str:
+def secret_in(value: Any, info: ValidationInfo) -> str:
     """Replace a path, which is relative to the configuration file, by what the file holds.
 
     The path is not shown: whoever takes `dsn_file` for `dsn` writes a password there.
+
+    Raises:
+        ValueError: it is no path, or the file cannot be read or is empty.
     """
     try:
         text = _located(value, info).read_text("utf-8").strip()
@@ -141,7 +144,7 @@ LabelName = Annotated[str, AfterValidator(_label_name)]
 Name = Annotated[str, AfterValidator(_filled)]
 """Text that is not blank."""
 
-SecretFile = Annotated[SecretStr, BeforeValidator(_contents)]
+SecretFile = Annotated[SecretStr, BeforeValidator(secret_in)]
 """The secret in a file, written as the file's path."""
 
 FilePath = Annotated[Path, BeforeValidator(_file)]

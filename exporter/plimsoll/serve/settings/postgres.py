@@ -6,34 +6,16 @@ import os
 from functools import cached_property, partial
 from typing import Annotated, NamedTuple
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from plimsoll.alerts.labels import OwnLabel
 from plimsoll.config import Section
-from plimsoll.config.fields import Duration, Name, SecretFile, Timeout, WholeNumber
+from plimsoll.config.dsn import Dsn, DsnFile, connection_string
+from plimsoll.config.fields import Duration, Name, Timeout, WholeNumber
 from plimsoll.serve.settings.shared import Selection, named_differently
 
 _ENVIRONMENT = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
-
-
-def _connection_string(dsn: SecretStr) -> SecretStr:
-    if not dsn.get_secret_value().strip():
-        raise ValueError(
-            "must not be empty; postgresql:// takes everything from the PG* environment variables"
-        )
-    try:
-        conninfo_to_dict(dsn.get_secret_value())
-    except (psycopg.Error, UnicodeError):  # the message may quote a part of the password
-        raise ValueError(
-            "is no connection string: postgresql://user@host:port/database or host=… user=… is allowed"
-        ) from None
-    return dsn
-
-
-Dsn = Annotated[SecretStr, AfterValidator(_connection_string)]
-DsnFile = Annotated[SecretFile, AfterValidator(_connection_string)]
 
 
 class Host(NamedTuple):
@@ -62,7 +44,7 @@ class ServerSettings(Section):
 
     name: Name
     dsn: Dsn | None = None
-    dsn_file: DsnFile | None = Field(default=None, validate_default=True)
+    dsn_file: DsnFile = Field(default=None, validate_default=True)
     labels: dict[OwnLabel, str] = Field(default_factory=dict)
     databases: DatabaseSettings = DatabaseSettings()
     tables: TableSettings = TableSettings()
@@ -71,17 +53,6 @@ class ServerSettings(Section):
     statement_timeout: Timeout = 10.0
     lock_timeout: Timeout = 0.1
     max_age: Duration = Field(default="6h", validate_default=True)
-
-    @field_validator("dsn_file")
-    @classmethod
-    def _one_source(cls, dsn_file: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if "dsn" not in info.data:  # it is there, and bad
-            return dsn_file
-        if dsn_file is None and info.data["dsn"] is None:
-            raise ValueError("is required where there is no dsn")
-        if dsn_file is not None and info.data["dsn"] is not None:
-            raise ValueError("must not stand beside dsn: only one of them can be right")
-        return dsn_file
 
     @field_validator("max_age")
     @classmethod
@@ -138,4 +109,4 @@ def from_environment() -> ServerSettings | None:
     dsn = os.environ.get("DATA_SOURCE_NAME", "")
     if not dsn and not any(os.environ.get(name) for name in _ENVIRONMENT):
         return None
-    return ServerSettings(name="main", dsn=_connection_string(SecretStr(dsn or "postgresql://")))
+    return ServerSettings(name="main", dsn=connection_string(SecretStr(dsn or "postgresql://")))
