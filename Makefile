@@ -19,19 +19,20 @@ run:  ## the whole stack on loopback; DSN=postgresql://… watches a server of y
 	@exec .venv/bin/plimsoll demo $${DSN:+--dsn "$$DSN"}
 
 test: lint  ## linters, then the suite on the oldest and the newest PostgreSQL
-	@exec .venv/bin/pytest -n 2 $(ARGS)
+	@exec .venv/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 test-matrix:  ## the suite on PostgreSQL 13, 14, 15, 16, 17 and 18
 	@.ci/setup matrix
-	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 2 $(ARGS)
+	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 generate:  ## compile the catalogue into rules/alerts.yml, alertmanager/alertmanager.yml and docs/alerts.md
 	@.ci/setup test
 	@exec .venv/bin/python -m plimsoll.alerts.shipping
 
-bench:  ## what a scrape costs, beside a peer in the same run; prints a table
+bench:  ## what overrides, the relay and a scrape cost, beside a peer in the same run; prints tables
 	@.ci/setup test
 	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_overrides.py
+	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_relay.py
 	@PYTHONPATH=tests exec .venv/bin/python tests/bench/bench_containers.py
 
 lint:  ## ruff and mypy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from plimsoll.demo.service import LOOPBACK, Command, Listener, Service, fetch
 from support import require_program
 
 LIFECYCLE = "--web.enable-lifecycle"
+ALONE = "--cluster.listen-address="
+"""Alertmanager's flag for no cluster."""
 REFUSED_RULE = "sum by"
 """An expression that Prometheus refuses."""
 UNDEFINED = "nobody"
@@ -80,8 +82,10 @@ def prometheus(
     return Listener("Prometheus", command, directory / "log", announcement).running(0)
 
 
-def alertmanager(directory: Path, configuration: Path, *, port: int = 0) -> AbstractContextManager[Service]:
-    """Run Alertmanager, which stores in `directory`, on a configuration."""
+def alertmanager(
+    directory: Path, configuration: Path, *, port: int = 0, cluster: Sequence[str] = (ALONE,)
+) -> AbstractContextManager[Service]:
+    """Run Alertmanager, which stores in `directory`, on a configuration; `cluster` are flags."""
     program = Path(require_program("alertmanager", "prometheus-alertmanager"))
     directory.mkdir(exist_ok=True)
     templates = debian.alertmanager_templates(program)
@@ -94,7 +98,7 @@ def alertmanager(directory: Path, configuration: Path, *, port: int = 0) -> Abst
             f"--config.file={configuration}",
             f"--storage.path={directory / 'data'}",
             f"--web.listen-address={LOOPBACK}:{port}",
-            "--cluster.listen-address=",
+            *cluster,
         ]
 
     log = directory / "log"

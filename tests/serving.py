@@ -1,4 +1,4 @@
-"""Runs the real `plimsoll serve` for a test, and reads what it publishes."""
+"""Runs the real `plimsoll serve` or `plimsoll relay` for a test, and reads what it publishes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Samples:
 
 @dataclass
 class Serving:
-    """A running exporter."""
+    """A running exporter, or relay."""
 
     process: subprocess.Popen[str]
     url: str = ""
@@ -94,21 +94,25 @@ def serving(
     *flags: str,
     env: Mapping[str, str] | None = None,
     through: Sequence[str] = (),
+    command: str = "serve",
 ) -> Iterator[Serving]:
-    """Run an exporter on a port of the system's choice, `through` another program if need be, and end it."""
-    command = [
+    """Run an exporter on a port of the system's choice, `through` another program if need be, and end it.
+
+    With `command="relay"` it is a relay.
+    """
+    line = [
         *through,
         sys.executable,
         "-m",
         "plimsoll",
-        "serve",
+        command,
         "--web.listen-address=127.0.0.1:0",
         "--log.format=json",
     ]
     if config is not None:
-        command.append(f"--config.file={_written(config, directory)}")
+        line.append(f"--config.file={_written(config, directory)}")
     process = subprocess.Popen(
-        [*command, *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+        [*line, *flags], stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )
     running = Serving(process)
     started = threading.Event()
@@ -144,7 +148,7 @@ def _read_log(running: Serving, started: threading.Event) -> None:
     with running.process.stderr as stream:
         for line in stream:
             running.log.append(json.loads(line) if line.startswith("{") else {"msg": line})
-            if url := re.search(r"http://[^\s\"]+", line) if STARTED in line else None:
+            if url := re.search(r"https?://[^\s\"]+", line) if STARTED in line else None:
                 running.url = url[0]
                 started.set()
     started.set()

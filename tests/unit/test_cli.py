@@ -16,7 +16,7 @@ from plimsoll.alerts.catalogue import load_catalogue
 
 PRESETS = len(load_catalogue().presets)
 
-COMMANDS = ("serve", "check", "render", "explain", "demo")
+COMMANDS = ("serve", "relay", "check", "render", "explain", "ack", "demo")
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
 PASSWORD = "hunter2"
 PROGRAM = """

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 
 from plimsoll.alerts.catalogue import load_catalogue
@@ -25,6 +26,7 @@ from plimsoll.serve.settings.collector_files import (
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.settings.sql import MOST_ROWS, ROW_LIMIT, SHIPPED, SqlEntry
+from plimsoll.web.settings import load_web_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -64,6 +66,19 @@ def test_the_configuration_example_is_valid(tmp_path: Path, monkeypatch: pytest.
     assert [query.key for entry in settings.sql for query in entry.queries] == [("queue", "jobs")]
     assert [server.name for server in settings.servers] == ["main", "reports"]
     assert [engine.name for engine in settings.containers] == ["local"]
+
+
+def test_the_example_of_a_web_configuration_is_valid(tmp_path: Path) -> None:
+    example = re.search(r"<!-- web -->\n```yaml\n(.*?)```", README, re.DOTALL)
+    assert example
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost")
+    server.private_key_pem.write_to_path(tmp_path / "server.key")
+    server.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "clients.pem")
+    file = tmp_path / "web.yml"
+    file.write_text(example[1])
+    assert list(load_web_settings(file).basic_auth_users) == ["prometheus"]
 
 
 @pytest.mark.parametrize(

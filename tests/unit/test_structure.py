@@ -69,6 +69,15 @@ ALERTS = (
 )
 """The layers of `plimsoll.alerts`: each may import those before it."""
 
+RELAY = (
+    *("alert", "delivery", "settings", "lives", "signing", "notification", "repeats", "sources"),
+    *("acknowledging", "history", "forwarding", "memory", "witnesses", "counts", "keeper", "rounds"),
+    *("relay", "command"),
+)
+"""The layers of `plimsoll.relay`: each may import those before it."""
+
+IN_ORDER = {"alerts": ALERTS, "relay": RELAY}
+
 CADVISOR_NAMES = {
     "container_memory_rss",
     "container_memory_cache",
@@ -142,16 +151,18 @@ def test_each_layer_of_serve_knows_only_what_it_stands_on(path: Path) -> None:
     assert upward(path, tuple(f"plimsoll.{name}" for name in allowed)) == []
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "alerts").rglob("*.py")), ids=name_of)
-def test_each_layer_of_alerts_knows_only_those_before_it(path: Path) -> None:
-    layer = path.relative_to(PACKAGE / "alerts").with_suffix("").parts[0]
-    outside = (MAY_IMPORT["alerts"] | FOR_ALL) - {"alerts"}
-    known = () if layer == "__init__" else ALERTS[: ALERTS.index(layer) + 1]
+@pytest.mark.parametrize(
+    "path", sorted(path for part in IN_ORDER for path in (PACKAGE / part).rglob("*.py")), ids=name_of
+)
+def test_each_layer_knows_only_those_before_it(path: Path) -> None:
+    part = parts_of(path)
+    layer = path.relative_to(PACKAGE / part).with_suffix("").parts[0]
+    outside = (MAY_IMPORT[part] | FOR_ALL) - {part}
+    layers = IN_ORDER[part]
+    known = () if layer == "__init__" else layers[: layers.index(layer) + 1]
 
-    assert (
-        upward(path, tuple(f"plimsoll.{name}" for name in (*outside, *(f"alerts.{part}" for part in known))))
-        == []
-    )
+    allowed = (*outside, *(f"{part}.{name}" for name in known))
+    assert upward(path, tuple(f"plimsoll.{name}" for name in allowed)) == []
 
 
 def test_each_collector_stands_in_a_file_of_its_name() -> None:

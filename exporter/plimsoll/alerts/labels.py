@@ -21,11 +21,12 @@ RESERVED_LABELS = frozenset(
         *("server", "datname", "schemaname", "relname", "reason", "collector", "target"),
         *("sql_collector", "query"),
         *("engine", "id", "name", "image", "state", "status", "source", "cpu", "device", "interface"),
+        *("receiver", "result", "alert", "fingerprint", "subject", "by", "kind", "url"),
         *ALERT_LABELS,
         *ACCIDENTAL_LABELS,
     }
 )
-"""Labels that the exporter, an alert or service discovery sets: nobody else may declare them."""
+"""Labels that the exporter, the relay, an alert or service discovery sets: nobody else may declare them."""
 
 
 def _not_reserved(name: str) -> str:

@@ -99,7 +99,6 @@ def _receiver(name: str, webhook: Webhook, relay: RelaySettings | None, director
     config: dict[str, Any] = {"url": webhook.url, "send_resolved": True}
     if webhook.is_signed and relay is not None:
         config["url"] = f"{relay.url.rstrip('/')}/webhook/{name}"
-        if relay.token_file:
-            token = os.path.abspath(directory / relay.token_file)  # noqa: PTH100 - Path leaves .. in
-            config["http_config"] = {"authorization": {"credentials_file": token}}
+        token = os.path.abspath(directory / relay.token_file)  # noqa: PTH100 - Path leaves .. in
+        config["http_config"] = {"authorization": {"credentials_file": token}}
     return {"name": name, "webhook_configs": [config]}

@@ -6,27 +6,51 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from plimsoll.alerts.labels import OwnLabel, declared_labels
 from plimsoll.alerts.shape import Alert, Url, Webhook
-from plimsoll.config import Document, Section
+from plimsoll.config import Document, PlacedError, Section
 from plimsoll.config.document import Review
+from plimsoll.config.fields import Duration, Timeout, WholeNumber
 from plimsoll.config.problem import Place
 from plimsoll.config.reading import Source
 
-_SECRETS = frozenset({"secret", "secret_file", "token_file"})
+_SECRETS = frozenset({"secret", "secret_file", "headers", "token_file"})
 _ADDRESSES = frozenset({"url", "urls"})
 DEMO_WEBHOOK = "http://127.0.0.1:9747/"
 """Where the demo's receiver listens, which stands in what is shipped."""
 
 
+class AcknowledgementSettings(Section):
+    """How long silences that acknowledge last, in seconds: each `period` at a time, `limit` in all."""
+
+    period: Timeout = 900.0
+    limit: Duration = 3 * 86400.0
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> AcknowledgementSettings:
+        if self.limit < self.period:
+            raise PlacedError("must not be shorter than the period", "limit")
+        return self
+
+
 class RelaySettings(Section):
-    """Where Alertmanager finds the relay."""
+    """Where Alertmanager finds the relay, and how the relay works; durations are in seconds."""
 
     url: Url
-    token_file: str | None = None
+    token_file: str
     """Not read here: Alertmanager reads it."""
+    max_in_flight: WholeNumber = Field(default=4, ge=1, le=100)
+    """Posts under way to one receiver."""
+    connect_timeout: Timeout = 3.0
+    timeout: Timeout = 10.0
+    """For one delivery as a whole."""
+    interval: Timeout = 15.0
+    """How often Alertmanager and Prometheus are asked."""
+    grace: Duration = 300.0
+    """How long an alert must be gone, and a program must have run, before that counts."""
+    acknowledgement: AcknowledgementSettings = AcknowledgementSettings()
 
 
 class AlertmanagerSettings(Section):

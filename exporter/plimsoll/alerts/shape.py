@@ -216,9 +216,16 @@ class Webhook(Given):
     url: Url
     secret: Any = None
     secret_file: Any = None
+    headers: Any = None
     match: SomeMatchers | None = None
     min_severity: Severity | None = None
     active: StrictBool = True
+
+    @model_validator(mode="after")
+    def _signs_what_has_headers(self) -> Webhook:
+        if self.headers is not None and not self.is_signed:
+            raise PlacedError("are sent by the relay only, so a secret is required", "headers")
+        return self
 
     @property
     def wanted(self) -> Matchers | None:

@@ -1,0 +1,1 @@
+"""Acknowledgements: silences that are kept while their alert fires."""

@@ -1,0 +1,1 @@
+"""From Alertmanager to receivers: what is posted to the relay is signed and passed on."""

@@ -1,0 +1,6 @@
+-- Moves forward up to when Prometheus was looked through, and never back.
+INSERT INTO plimsoll.progress AS p (covered_until)
+VALUES (%(covered_until)s)
+ON CONFLICT (one) DO UPDATE
+SET covered_until = excluded.covered_until
+WHERE p.covered_until IS NULL OR p.covered_until < excluded.covered_until

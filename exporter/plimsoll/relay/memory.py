@@ -1,0 +1,122 @@
+"""Between the relay and its history: what is not written yet, while the database is away."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import structlog
+
+from plimsoll.relay.delivery import Delivery
+from plimsoll.relay.history import HistoryError
+from plimsoll.relay.history.statements import Remembered
+from plimsoll.relay.history.store import Store
+from plimsoll.relay.lives.life import Life
+from plimsoll.relay.settings import HistorySettings
+
+_log = structlog.get_logger(__name__)
+
+_MOST_KEPT = 10_000
+"""Ended lives, and deliveries, that wait for the database at most; the oldest are given up first."""
+
+
+class Memory:
+    """Writes to the history, and keeps what could not be written."""
+
+    def __init__(self) -> None:
+        self._store: Store | None = None
+        self._opened: tuple[HistorySettings, float] | None = None
+        self._ended: deque[Life] = deque(maxlen=_MOST_KEPT)
+        self._deliveries: deque[Delivery] = deque(maxlen=_MOST_KEPT)
+        self.is_up: bool | None = None
+        """Whether it could be written the last time; None before the first, and without a history."""
+        self.last_success: datetime | None = None
+        self.dropped = 0
+        """Deliveries that were given up."""
+
+    async def follow(self, settings: HistorySettings | None, grace: float) -> bool:
+        """Write to another history from now on, or to none; say whether it is another than before."""
+        wanted = (settings, grace) if settings else None
+        if wanted == self._opened:
+            return False
+        await self.close()
+        self._opened, self.is_up = wanted, None
+        self._store = Store(settings, grace) if settings else None
+        return True
+
+    def delivered(self, delivery: Delivery) -> None:
+        """Take a delivery, to be written with the next exchange."""
+        self.dropped += len(self._deliveries) == _MOST_KEPT
+        self._deliveries.append(delivery)
+
+    async def recall(self, now: datetime) -> Remembered | None:
+        """Give what the history knows, without telling it anything; None without one, or while it is away."""
+        return await self._exchange((), (), None, now)
+
+    async def exchange(
+        self, lives: Iterable[Life], ended: Iterable[Life], covered_until: datetime | None, now: datetime
+    ) -> Remembered | None:
+        """Write what is known, and give what the history knows; None without one, or while it is away.
+
+        Args:
+            lives: those that are not over.
+            ended: those that have ended since the last call.
+            covered_until: up to when Prometheus' series have been looked through.
+            now: the time.
+        """
+        if self._store is None:
+            self._deliveries.clear()
+            return None
+        self._keep(ended)
+        waiting, deliveries = list(self._ended), list(self._deliveries)
+        remembered = await self._exchange([*waiting, *lives], deliveries, covered_until, now)
+        if remembered is not None:
+            self._ended.clear()
+            self._deliveries = deque(list(self._deliveries)[len(deliveries) :], _MOST_KEPT)
+        return remembered
+
+    async def prune(self, now: datetime) -> None:
+        """Let the history forget what is too old or too much."""
+        if self._store is None or not self.is_up:
+            return
+        try:
+            if removed := await self._store.prune(now):
+                _log.info("old history removed", rows=removed)
+        except HistoryError as error:
+            self._note(error)
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        if self._store is not None:
+            await self._store.close()
+
+    def _keep(self, ended: Iterable[Life]) -> None:
+        for life in ended:
+            if len(self._ended) == _MOST_KEPT:
+                _log.warning("history was away for too long: the end of an alert is lost")
+            self._ended.append(life)
+
+    async def _exchange(
+        self,
+        lives: Sequence[Life],
+        deliveries: Sequence[Delivery],
+        covered_until: datetime | None,
+        now: datetime,
+    ) -> Remembered | None:
+        if self._store is None:
+            return None
+        try:
+            remembered = await self._store.exchange(lives, deliveries, covered_until, now)
+        except HistoryError as error:
+            self._note(error)
+            return None
+        if self.is_up is False:
+            _log.info("history is written again")
+        self.is_up, self.last_success = True, now
+        return remembered
+
+    def _note(self, error: HistoryError) -> None:
+        if self.is_up is not False:
+            _log.error("history cannot be written; what happens meanwhile is kept", error=str(error))
+        self.is_up = False

@@ -1,0 +1,159 @@
+"""Asks everybody who knows of alerts, at one moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeVar
+
+import aiohttp
+import structlog
+
+from plimsoll.alerts.peer import PeerError
+from plimsoll.relay.acknowledging.silences import merged
+from plimsoll.relay.alert import identity
+from plimsoll.relay.lives.look import Firing, Judge, Look, Notice
+from plimsoll.relay.lives.runs import Run
+from plimsoll.relay.repeats import repeat_intervals
+from plimsoll.relay.sources.alertmanager import Alertmanager, Listed, Running, Silence
+from plimsoll.relay.sources.prometheus import TOLERANCE, Prometheus
+
+_log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+_OVERLAP = timedelta(seconds=TOLERANCE)
+"""How far before the last look Prometheus' series are read again, so that runs are seen to go on."""
+
+
+class _Told(NamedTuple):
+    """What one Alertmanager says."""
+
+    running: Running
+    alerts: Sequence[Listed]
+    silences: Sequence[Silence]
+
+
+class _Judged(NamedTuple):
+    """What Prometheus says."""
+
+    judge: Judge
+    runs: Sequence[Run]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was heard: the look at alerts, and what else Alertmanager says; None where none answered.
+
+    `silences` has them by id, and `silenced` the ids of those that silence an alert, by its identity, for all
+    that are listed.
+    """
+
+    look: Look
+    silences: Mapping[str, Silence] | None
+    silenced: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    inhibited: frozenset[str] = frozenset()
+    repeat_intervals: Mapping[str, float] | None = None
+
+
+class Witnesses:
+    """Every Alertmanager, and Prometheus."""
+
+    def __init__(self, session: aiohttp.ClientSession, alertmanagers: Iterable[str], prometheus: str) -> None:
+        self.alertmanagers = [Alertmanager(session, url) for url in alertmanagers]
+        self._prometheus = Prometheus(session, prometheus)
+        self.answers: dict[tuple[str, str], bool] = {}
+        """Whether each answered when it was last asked, by what it is and its URL."""
+
+    async def hear(
+        self, at: datetime, since: datetime, firing: Sequence[Firing], notices: Sequence[Notice]
+    ) -> Heard:
+        """Ask all of them.
+
+        Args:
+            at: the time.
+            since: from when on Prometheus' series are of interest.
+            firing: what was passed on as firing since the last time.
+            notices: what was passed on as resolved.
+        """
+        told, judged = await asyncio.gather(
+            asyncio.gather(
+                *(self._answer("alertmanager", peer.url, _ask(peer)) for peer in self.alertmanagers)
+            ),
+            self._answer("prometheus", self._prometheus.url, self._judge(since, at)),
+        )
+        return _heard(at, [each for each in told if each], judged, firing, notices)
+
+    async def _judge(self, since: datetime, until: datetime) -> _Judged:
+        started_at, shown, runs = await asyncio.gather(
+            self._prometheus.started_at(),
+            self._prometheus.now(),
+            self._prometheus.runs(since - _OVERLAP, until),
+        )
+        judge = Judge(started_at, _identities(shown.firing), _identities(shown.pending))
+        return _Judged(judge, runs)
+
+    async def _answer(self, source: str, url: str, asked: Awaitable[Answer]) -> Answer | None:
+        """Give an answer, or None; that it changes whether somebody answers is told once."""
+        try:
+            answer = await asked
+        except PeerError as error:
+            if self.answers.get((source, url)) is not False:
+                _log.warning("no answer; nothing is taken for resolved meanwhile", error=str(error))
+            self.answers[source, url] = False
+            return None
+        if self.answers.get((source, url)) is False:
+            _log.info("answers again", source=source, url=url)
+        self.answers[source, url] = True
+        return answer
+
+
+async def _ask(peer: Alertmanager) -> _Told:
+    running, alerts, silences = await asyncio.gather(peer.status(), peer.alerts(), peer.silences())
+    return _Told(running, alerts, silences)
+
+
+def _heard(
+    at: datetime,
+    told: Sequence[_Told],
+    judged: _Judged | None,
+    firing: Sequence[Firing],
+    notices: Sequence[Notice],
+) -> Heard:
+    listed = [each for one in told for each in one.alerts]
+    look = Look(
+        at,
+        listed=[each.alert for each in listed],
+        alertmanager_started_at=min((one.running.started_at for one in told), default=None),
+        judge=judged.judge if judged else None,
+        firing=firing,
+        notices=notices,
+        runs=judged.runs if judged else (),
+    )
+    if not told:
+        return Heard(look, None)
+    silenced: dict[str, frozenset[str]] = {}
+    for each in listed:
+        key = each.alert.identity
+        silenced[key] = silenced.get(key, frozenset()) | each.silenced_by
+    return Heard(
+        look,
+        merged(one.silences for one in told),
+        silenced,
+        frozenset(each.alert.identity for each in listed if each.inhibited),
+        _shortest(repeat_intervals(one.running.configuration) for one in told),
+    )
+
+
+def _shortest(intervals: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in intervals:
+        for receiver, seconds in one.items():
+            found[receiver] = min(seconds, found.get(receiver, seconds))
+    return found
+
+
+def _identities(alerts: Iterable[Mapping[str, str]]) -> frozenset[str]:
+    return frozenset(identity(labels) for labels in alerts)
