@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from judging import Judging, job, judging, user_file
 from plimsoll.demo.service import fetch
 from waiting import eventually
+
+pytestmark = pytest.mark.long
 
 CLOSED = "127.0.0.1:1"
 JOBS = ("one", "two", "three")

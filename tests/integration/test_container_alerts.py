@@ -18,6 +18,8 @@ from plimsoll.demo.service import fetch
 from waiting import eventually
 from watching import Watching, watching
 
+pytestmark = pytest.mark.long
+
 TROUBLES = {
     "ContainerDown",
     "ContainerRestartLoop",

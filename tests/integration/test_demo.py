@@ -14,13 +14,15 @@ import psycopg
 import pytest
 
 from demonstration import UP, Demo, demo
-from fix_postgres import PASSWORD, OwnPostgres
+from fix_postgres import PASSWORD, Database, OwnPostgres
 from plimsoll.demo.postgres import PostgresServer
 from plimsoll.demo.processes import alive, children, free_port
 from plimsoll.demo.service import fetch
 from plimsoll.demo.stack import ALERTMANAGER_PORT, EXPORTER_PORT, PROMETHEUS_PORT, WEBHOOK_PORT
 from support import require_program
 from waiting import eventually
+
+pytestmark = pytest.mark.long
 
 STANDARD_PORTS = {EXPORTER_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, WEBHOOK_PORT}
 
@@ -97,20 +99,27 @@ def test_a_signal_while_it_starts_ends_all() -> None:
         assert "Traceback" not in running.text
 
 
-@pytest.mark.parametrize(
-    ("command", "complaint"),
-    [("prometheus", "Prometheus has ended"), ("postgres", "PostgreSQL has ended")],
-)
-def test_a_part_that_ends_is_told(command: str, complaint: str) -> None:
+def test_a_postgresql_that_ends_is_told() -> None:
     with demo() as running:
-        running.wait_for(UP)
-        started = running.descendants()
-        (victim, *_) = (pid for pid in children(running.process.pid) if name_of(pid) == command)
-        os.kill(victim, signal.SIGKILL)
-        assert running.process.wait(20) == 1
-        running.wait_for(f"plimsoll: {complaint}; the end of its log:\n")
-        eventually(lambda: not any(map(alive, started)), 10)
-        assert list(running.folder.iterdir()) == []
+        check_that_the_end_is_told(running, "postgres", "PostgreSQL")
+
+
+def test_a_prometheus_that_ends_is_told(newest_database: Database) -> None:
+    """Beside a server of the user's: without one of our own to fill, it starts sooner."""
+    with demo("--dsn", newest_database.dsn("postgres")) as running:
+        check_that_the_end_is_told(running, "prometheus", "Prometheus")
+
+
+def check_that_the_end_is_told(running: Demo, command: str, part: str) -> None:
+    """End one of its programs, and see that it ends all others and says why."""
+    running.wait_for(UP)
+    started = running.descendants()
+    (victim, *_) = (pid for pid in children(running.process.pid) if name_of(pid) == command)
+    os.kill(victim, signal.SIGKILL)
+    assert running.process.wait(20) == 1
+    running.wait_for(f"plimsoll: {part} has ended; the end of its log:\n")
+    eventually(lambda: not any(map(alive, started)), 10)
+    assert list(running.folder.iterdir()) == []
 
 
 def name_of(pid: int) -> str:

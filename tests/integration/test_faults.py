@@ -14,12 +14,25 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from fix_postgres import Database, OwnPostgres
+from fix_postgres import Database, OwnPostgres, connection_limit, fresh_database
 from plimsoll.demo import processes
 from plimsoll.demo.postgres import PostgresServer
 from proxy import Proxy, proxy_to
 from serving import Serving, serving
 from waiting import eventually
+
+
+@pytest.fixture
+def database(newest_database: Database) -> Database:
+    """What goes wrong on the wire does not depend on the release; see `each_release` for what may."""
+    return newest_database
+
+
+@pytest.fixture
+def each_release(postgres: PostgresServer) -> Iterator[Database]:
+    """Give a fresh database on each release, whose server lets the exporter connect twice and not thrice."""
+    with connection_limit(postgres, 2):
+        yield from fresh_database(postgres)
 
 
 def succeeded(exporter: Serving) -> bool:
@@ -227,22 +240,22 @@ def fill(database: Database, crowd: ExitStack) -> None:
             crowd.enter_context(database.connect())
 
 
-def test_a_database_without_connect(limited: Database, tmp_path: Path) -> None:
-    other = f"{limited.name}_shut"
-    with limited.connect() as session:
+def test_a_database_without_connect(each_release: Database, tmp_path: Path) -> None:
+    other = f"{each_release.name}_shut"
+    with each_release.connect() as session:
         session.execute(f"CREATE DATABASE {other}")
         session.execute(f"REVOKE CONNECT ON DATABASE {other} FROM public")
     try:
-        with serving(limited.config(), tmp_path) as exporter:
+        with serving(each_release.config(), tmp_path) as exporter:
             page = exporter.scrape()
             exporter.scrape()
             assert page.get("pg_database_size_bytes", datname=other), "pg_monitor may ask for its size"
             assert page.get("plimsoll_collector_success", collector="tables", datname=other) == 0
-            assert page.get("plimsoll_collector_success", collector="tables", datname=limited.name) == 1
+            assert page.get("plimsoll_collector_success", collector="tables", datname=each_release.name) == 1
             (line,) = exporter.messages(f"no privilege CONNECT on database {other}")
             assert line["datname"] == other
     finally:
-        with limited.connect() as session:
+        with each_release.connect() as session:
             session.execute(f"DROP DATABASE {other}")
 
 
@@ -275,12 +288,12 @@ def test_many_databases_share_the_two_connections(limited: Database, tmp_path: P
                 session.execute(f"DROP DATABASE {name}")
 
 
-def test_a_table_dropped_between_listing_and_measuring(limited: Database, tmp_path: Path) -> None:
+def test_a_table_dropped_between_listing_and_measuring(each_release: Database, tmp_path: Path) -> None:
     """A table comes and goes at any moment while sizes are read, and is never shown with 0 bytes."""
     done = threading.Event()
 
     def churn() -> None:
-        with limited.connect() as session:
+        with each_release.connect() as session:
             while not done.is_set():
                 session.execute("CREATE TABLE brief AS SELECT generate_series(1, 1000) a")
                 session.execute("SELECT pg_sleep(0.03 * random())")
@@ -290,7 +303,7 @@ def test_a_table_dropped_between_listing_and_measuring(limited: Database, tmp_pa
     thread = threading.Thread(target=churn)
     thread.start()
     try:
-        with serving(limited.config(), tmp_path) as exporter:
+        with serving(each_release.config(), tmp_path) as exporter:
             pages = [exporter.scrape() for _ in range(100)]
     finally:
         done.set()

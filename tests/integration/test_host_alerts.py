@@ -21,6 +21,8 @@ from plimsoll.demo.service import fetch
 from support import missing
 from waiting import eventually
 
+pytestmark = pytest.mark.long
+
 TOLD = {
     "HostOffline",
     "HostDiskFull",

@@ -21,6 +21,8 @@ from plimsoll.demo.postgres import PostgresServer
 from plimsoll.demo.service import Service
 from waiting import eventually
 
+pytestmark = pytest.mark.long
+
 TOLD = {
     "DatabaseCriticalSizeSoon",
     "PostgresUnreachable",

@@ -394,6 +394,7 @@ def kill(running: Stack, step: int, files: Mapping[str, str]) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_killed_at_any_step(running: Stack) -> None:
     """Before each thing that the programs could see, in turn."""
     steps, seen = itertools.count(1), set()
@@ -408,6 +409,7 @@ def test_killed_at_any_step(running: Stack) -> None:
     assert seen == {True, False}
 
 
+@pytest.mark.long
 def test_killed_with_a_bad_set(running: Stack) -> None:
     """Prometheus goes on with the whole former set, and the next good one is taken."""
     for step in itertools.count(1, 3):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from fix_postgres import Database
+from fix_postgres import Database, fresh_database
+from plimsoll.demo.postgres import PostgresServer as Postgres
 from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.sources.postgres import Connection, PostgresServer, StatementRefusedError
 from plimsoll.serve.sources.rows import MOST_BYTES, Answer
@@ -23,14 +24,28 @@ $$;
 """
 
 
+@pytest.fixture(scope="module")
+def database(postgres: Postgres) -> Iterator[Database]:
+    """Give a database on each release in turn, one for all tests: a query that harms it fails its test."""
+    for database in fresh_database(postgres):
+        with database.connect() as session:
+            session.execute("CREATE TABLE t AS SELECT generate_series(1, 10) a")
+            session.execute("CREATE SEQUENCE s")
+            session.execute("CREATE VIEW secret AS SELECT 1")
+            session.execute(FUNCTIONS)
+            session.execute("GRANT ALL ON t, s TO plimsoll")
+            session.execute("GRANT ALL ON SCHEMA public TO plimsoll")
+        yield database
+
+
+@pytest.fixture
+def own_database(postgres: Postgres) -> Iterator[Database]:
+    """Give a database that a test may change."""
+    yield from fresh_database(postgres)
+
+
 @pytest.fixture
 async def connection(database: Database) -> AsyncIterator[Connection]:
-    with database.connect() as session:
-        session.execute("CREATE TABLE t AS SELECT generate_series(1, 10) a")
-        session.execute("CREATE SEQUENCE s")
-        session.execute(FUNCTIONS)
-        session.execute("GRANT ALL ON t, s TO plimsoll")
-        session.execute("GRANT ALL ON SCHEMA public TO plimsoll")
     settings = ServerSettings.model_validate(
         {"name": "main", "dsn": database.dsn(), "statement_timeout": "500ms", "lock_timeout": "100ms"}
     )
@@ -163,10 +178,7 @@ async def test_a_lock_is_not_waited_for(connection: Connection, database: Databa
     await is_unharmed(connection)
 
 
-async def test_a_missing_privilege_has_its_reason(connection: Connection, database: Database) -> None:
-    with database.connect() as session:
-        session.execute("CREATE VIEW secret AS SELECT 1")
-
+async def test_a_missing_privilege_has_its_reason(connection: Connection) -> None:
     with pytest.raises(StatementRefusedError, match="permission denied") as caught:
         await connection.select("SELECT * FROM secret", LIMIT)
 
@@ -211,17 +223,18 @@ async def test_no_advisory_lock_outlives_a_query(
         await connection.select(query, LIMIT)
 
     with database.connect() as session:
-        assert session.execute("SELECT pg_try_advisory_lock(1)").fetchone() == (True,)
+        locked = session.execute("SELECT pg_try_advisory_lock(1), pg_advisory_unlock(1)").fetchone()
+    assert locked == (True, True)
 
 
-async def test_the_search_path_is_the_role_s_own(connection: Connection, database: Database) -> None:
-    with database.connect() as session:
+async def test_the_search_path_is_the_role_s_own(own_database: Database) -> None:
+    with own_database.connect() as session:
         session.execute("CREATE SCHEMA app")
         session.execute("CREATE TABLE app.only_there AS SELECT 7 AS a")
         session.execute("GRANT USAGE ON SCHEMA app TO plimsoll; GRANT SELECT ON app.only_there TO plimsoll")
-        session.execute(f"ALTER ROLE plimsoll IN DATABASE {database.name} SET search_path = app")
-    server = PostgresServer(ServerSettings.model_validate({"name": "main", "dsn": database.dsn()}))
+        session.execute(f"ALTER ROLE plimsoll IN DATABASE {own_database.name} SET search_path = app")
+    server = PostgresServer(ServerSettings.model_validate({"name": "main", "dsn": own_database.dsn()}))
 
     async with server.connect() as own:
         assert (await own.select("SELECT a FROM only_there", LIMIT)).rows == (("7",),)
-        assert own.datname == database.name
+        assert own.datname == own_database.name

@@ -42,6 +42,7 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)  # it may have to download PostgreSQL
 def test_the_wheel_checks_serves_and_runs_the_demo(
     scripts: Path, newest_database: Database, tmp_path: Path
