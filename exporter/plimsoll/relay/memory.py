@@ -27,6 +27,8 @@ class Memory:
     def __init__(self) -> None:
         self._store: Store | None = None
         self._opened: tuple[HistorySettings, float] | None = None
+        self._is_wanted = True
+        """Whether there is a history; nobody has said that there is none."""
         self._ended: deque[Life] = deque(maxlen=_MOST_KEPT)
         self._deliveries: deque[Delivery] = deque(maxlen=_MOST_KEPT)
         self.is_up: bool | None = None
@@ -37,6 +39,7 @@ class Memory:
 
     async def follow(self, settings: HistorySettings | None, grace: float) -> bool:
         """Write to another history from now on, or to none; say whether it is another than before."""
+        self._is_wanted = settings is not None
         wanted = (settings, grace) if settings else None
         if wanted == self._opened:
             return False
@@ -47,33 +50,38 @@ class Memory:
 
     def delivered(self, delivery: Delivery) -> None:
         """Take a delivery, to be written with the next exchange."""
-        self.dropped += len(self._deliveries) == _MOST_KEPT
-        self._deliveries.append(delivery)
+        if self._is_wanted:
+            self.dropped += len(self._deliveries) == _MOST_KEPT
+            self._deliveries.append(delivery)
 
     async def recall(self, now: datetime) -> Remembered | None:
         """Give what the history knows, without telling it anything; None without one, or while it is away."""
         return await self._exchange((), (), None, now)
 
+    def keep(self, ended: Iterable[Life]) -> None:
+        """Take lives that have ended, to be written with the next exchange."""
+        for life in ended if self._is_wanted else ():
+            if len(self._ended) == _MOST_KEPT:
+                _log.warning("history was away for too long: the end of an alert is lost")
+            self._ended.append(life)
+
     async def exchange(
-        self, lives: Iterable[Life], ended: Iterable[Life], covered_until: datetime | None, now: datetime
+        self, lives: Iterable[Life], covered_until: datetime | None, now: datetime
     ) -> Remembered | None:
         """Write what is known, and give what the history knows; None without one, or while it is away.
 
         Args:
             lives: those that are not over.
-            ended: those that have ended since the last call.
             covered_until: up to when Prometheus' series have been looked through.
             now: the time.
         """
-        if self._store is None:
-            self._deliveries.clear()
-            return None
-        self._keep(ended)
         waiting, deliveries = list(self._ended), list(self._deliveries)
+        self._deliveries.clear()
         remembered = await self._exchange([*waiting, *lives], deliveries, covered_until, now)
-        if remembered is not None:
+        if remembered is None:
+            self._take_back(deliveries)
+        else:
             self._ended.clear()
-            self._deliveries = deque(list(self._deliveries)[len(deliveries) :], _MOST_KEPT)
         return remembered
 
     async def prune(self, now: datetime) -> None:
@@ -91,11 +99,11 @@ class Memory:
         if self._store is not None:
             await self._store.close()
 
-    def _keep(self, ended: Iterable[Life]) -> None:
-        for life in ended:
-            if len(self._ended) == _MOST_KEPT:
-                _log.warning("history was away for too long: the end of an alert is lost")
-            self._ended.append(life)
+    def _take_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep deliveries that were not written, before those that have come meanwhile."""
+        room = _MOST_KEPT - len(self._deliveries)
+        self.dropped += max(0, len(deliveries) - room)
+        self._deliveries.extendleft(reversed(deliveries[max(0, len(deliveries) - room) :]))
 
     async def _exchange(
         self,

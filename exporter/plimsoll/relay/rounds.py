@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -12,7 +13,6 @@ import structlog
 
 from plimsoll.relay.counts import Count, Counts
 from plimsoll.relay.delivery import Delivery
-from plimsoll.relay.history.statements import Remembered
 from plimsoll.relay.keeper import Keeper
 from plimsoll.relay.lives.life import Life
 from plimsoll.relay.lives.look import Firing, Notice
@@ -28,8 +28,8 @@ _log = structlog.get_logger(__name__)
 _MOST_PASSED_ON = 20_000
 """Alerts that are passed on between two looks and noted, at most."""
 
-_FARTHEST = timedelta(days=15)
-"""How far back Prometheus' series are looked through: it keeps them for so long unless told otherwise."""
+_FARTHEST = timedelta(days=7)
+"""How far back Prometheus' series are looked through."""
 
 _PAUSE = timedelta(minutes=5)
 """Time without a look at Prometheus' series that is worth a word."""
@@ -97,8 +97,8 @@ class Rounds:
 
     async def stop(self) -> None:
         """Write what is known, and let go of the history."""
-        lives = self._tracker.unresolved.values()
-        await self._memory.exchange(lives, (), None, datetime.now(tz=UTC))
+        if self._has_recalled:
+            await self._memory.exchange(self._tracker.unresolved.values(), None, datetime.now(tz=UTC))
         await self._memory.close()
 
     async def go_round(self, now: datetime) -> None:
@@ -106,32 +106,47 @@ class Rounds:
         if await self._memory.follow(self._settings.history, self._settings.relay.grace):
             self._has_recalled = False
         if not self._has_recalled:
-            self._recall(await self._memory.recall(now))
+            await self._recall(now)
         heard = await self._hear(now)
         ended = self._tracker.judge(heard.look)
+        self._memory.keep(ended)
         await self._acknowledge(heard, ended)
         self.counts.last = self._count(heard)
-        self._tell(ended, now)
         if heard.look.judge is not None:
+            self._tell(ended, now)
             self._covered_until = now
-        lives = self._tracker.unresolved.values()
-        covered_until = self._covered_until if self._has_recalled else None
-        self._recall(await self._memory.exchange(lives, ended, covered_until, now))
+        if self._has_recalled:
+            lives = self._tracker.unresolved.values()
+            remembered = await self._memory.exchange(lives, self._covered_until, now)
+            self._tracker.remember(*remembered or ((), None))
         if self._prune_at is None or now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
             await self._memory.prune(now)
 
+    async def _recall(self, now: datetime) -> None:
+        """Take over what the history knows, and look again from where it ends: with nothing known before."""
+        remembered = await self._memory.recall(now)
+        if remembered is None:
+            return
+        self._has_recalled = True
+        covered = remembered.covered_until
+        if covered is not None:
+            self._covered_until = min(covered, self._covered_until or covered)
+        self._tracker = Tracker(timedelta(seconds=self._settings.relay.grace))
+        self._tracker.remember(*remembered)
+
     async def _hear(self, now: datetime) -> Heard:
-        firing, self._firing = self._firing, deque(maxlen=_MOST_PASSED_ON)
-        notices, self._notices = self._notices, deque(maxlen=_MOST_PASSED_ON)
         since = self._covered_until or now
         if since < now - _FARTHEST:
             since = now - _FARTHEST
             _log.warning("what fired and ended before cannot be known", before=since.isoformat())
-        heard = await self._witnesses.hear(now, since, firing, notices)
+        heard = await self._witnesses.hear(now, since)
+        look = replace(heard.look, firing=_credible(self._firing, heard), notices=tuple(self._notices))
+        self._firing.clear()
+        self._notices.clear()
         if heard.repeat_intervals is not None:
             self._repeats = dict(heard.repeat_intervals)
-        return heard
+        return replace(heard, look=look)
 
     async def _acknowledge(self, heard: Heard, ended: Sequence[Life]) -> None:
         acknowledgements = await self._keeper.keep(
@@ -142,16 +157,6 @@ class Rounds:
             self._witnesses.alertmanagers,
         )
         self._tracker.acknowledge(acknowledgements)
-
-    def _recall(self, remembered: Remembered | None) -> None:
-        """Take over what the history knows; the first time, catch up from where it ends."""
-        if remembered is None:
-            return
-        covered = remembered.covered_until
-        if not self._has_recalled and covered is not None:
-            self._covered_until = min(covered, self._covered_until or covered)
-        self._has_recalled = True
-        self._tracker.remember(remembered.unresolved, covered)
 
     def _count(self, heard: Heard) -> Count:
         silenced = {key for key, silences in heard.silenced.items() if silences}
@@ -174,3 +179,17 @@ class Rounds:
             ended=len(ended),
             ended_without_texts=sum(life.alert.annotations is None for life in ended),
         )
+
+
+def _credible(firing: Iterable[Firing], heard: Heard) -> list[Firing]:
+    """Believe of what no Alertmanager lists only that it began to fire.
+
+    A notification that nobody takes is repeated for minutes, though its alerts resolve meanwhile.
+    """
+    listed = {alert.identity for alert in heard.look.listed}
+    return [
+        each
+        if heard.silences is None or each.alert.identity in listed
+        else each._replace(at=min(each.at, each.alert.starts_at))
+        for each in firing
+    ]

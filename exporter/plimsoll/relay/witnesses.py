@@ -14,7 +14,7 @@ import structlog
 from plimsoll.alerts.peer import PeerError
 from plimsoll.relay.acknowledging.silences import merged
 from plimsoll.relay.alert import identity
-from plimsoll.relay.lives.look import Firing, Judge, Look, Notice
+from plimsoll.relay.lives.look import Judge, Look
 from plimsoll.relay.lives.runs import Run
 from plimsoll.relay.repeats import repeat_intervals
 from plimsoll.relay.sources.alertmanager import Alertmanager, Listed, Running, Silence
@@ -26,6 +26,10 @@ Answer = TypeVar("Answer")
 
 _OVERLAP = timedelta(seconds=TOLERANCE)
 """How far before the last look Prometheus' series are read again, so that runs are seen to go on."""
+
+
+_CATCHING_UP = 120.0
+"""Seconds that reading Prometheus' series may take, for nothing else is done meanwhile."""
 
 
 class _Told(NamedTuple):
@@ -66,17 +70,14 @@ class Witnesses:
         self._prometheus = Prometheus(session, prometheus)
         self.answers: dict[tuple[str, str], bool] = {}
         """Whether each answered when it was last asked, by what it is and its URL."""
+        self._ignored: tuple[str, ...] = ()
 
-    async def hear(
-        self, at: datetime, since: datetime, firing: Sequence[Firing], notices: Sequence[Notice]
-    ) -> Heard:
+    async def hear(self, at: datetime, since: datetime) -> Heard:
         """Ask all of them.
 
         Args:
             at: the time.
             since: from when on Prometheus' series are of interest.
-            firing: what was passed on as firing since the last time.
-            notices: what was passed on as resolved.
         """
         told, judged = await asyncio.gather(
             asyncio.gather(
@@ -84,16 +85,37 @@ class Witnesses:
             ),
             self._answer("prometheus", self._prometheus.url, self._judge(since, at)),
         )
-        return _heard(at, [each for each in told if each], judged, firing, notices)
+        return _heard(at, [each for each in told if each], judged)
 
     async def _judge(self, since: datetime, until: datetime) -> _Judged:
         started_at, shown, runs = await asyncio.gather(
             self._prometheus.started_at(),
             self._prometheus.now(),
-            self._prometheus.runs(since - _OVERLAP, until),
+            self._runs(since, until),
         )
         judge = Judge(started_at, _identities(shown.firing), _identities(shown.pending))
-        return _Judged(judge, runs)
+        return _Judged(judge, () if self._is_relabelled() else runs)
+
+    async def _runs(self, since: datetime, until: datetime) -> Sequence[Run]:
+        """Read the series since some time, or only the last ones if that takes too long."""
+        try:
+            async with asyncio.timeout(_CATCHING_UP):
+                return await self._prometheus.runs(since - _OVERLAP, until)
+        except TimeoutError:
+            _log.warning(
+                "Prometheus is too slow: what fired and ended cannot be known", since=since.isoformat()
+            )
+            return await self._prometheus.runs(until - _OVERLAP, until)
+
+    def _is_relabelled(self) -> bool:
+        """Say whether Prometheus' series may have other labels than the alerts that Alertmanager lists."""
+        ignored = self._prometheus.ignored
+        if ignored != self._ignored:
+            _log.warning(
+                "alerts are relabelled in a way that is not followed, so ALERTS is not", actions=ignored
+            )
+        self._ignored = ignored
+        return bool(ignored)
 
     async def _answer(self, source: str, url: str, asked: Awaitable[Answer]) -> Answer | None:
         """Give an answer, or None; that it changes whether somebody answers is told once."""
@@ -115,21 +137,13 @@ async def _ask(peer: Alertmanager) -> _Told:
     return _Told(running, alerts, silences)
 
 
-def _heard(
-    at: datetime,
-    told: Sequence[_Told],
-    judged: _Judged | None,
-    firing: Sequence[Firing],
-    notices: Sequence[Notice],
-) -> Heard:
+def _heard(at: datetime, told: Sequence[_Told], judged: _Judged | None) -> Heard:
     listed = [each for one in told for each in one.alerts]
     look = Look(
         at,
         listed=[each.alert for each in listed],
         alertmanager_started_at=min((one.running.started_at for one in told), default=None),
         judge=judged.judge if judged else None,
-        firing=firing,
-        notices=notices,
         runs=judged.runs if judged else (),
     )
     if not told:

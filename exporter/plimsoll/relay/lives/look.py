@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from plimsoll.relay.alert import Alert
@@ -55,13 +55,3 @@ class Look:
     firing: Sequence[Firing] = ()
     notices: Sequence[Notice] = ()
     runs: Sequence[Run] = ()
-
-    def is_settled(self, grace: timedelta) -> bool:
-        """Say whether an alert's absence means something: both programs answer, and have run for a while.
-
-        One that has just started knows little: Alertmanager has lost what was not yet sent again, and
-        Prometheus makes alerts wait for their `for` once more.
-        """
-        if self.alertmanager_started_at is None or self.judge is None:
-            return False
-        return max(self.alertmanager_started_at, self.judge.started_at) <= self.at - grace

@@ -105,8 +105,6 @@ class Tracker:
 
     def judge(self, look: Look) -> list[Life]:
         """Take in what is known, and give the lives that have ended."""
-        if look.judge and (self._met is None or self._met[0] != look.judge.started_at):
-            self._met = look.judge.started_at, look.at
         for evidence in sorted(_evidence(look), key=lambda evidence: evidence.order):
             self._see(evidence, look.judge)
         self._look_for_the_gone(look)
@@ -118,10 +116,9 @@ class Tracker:
         alert, last, is_exact, is_end = evidence
         key = alert.identity
         life = self._lives.get(key)
-        is_known = life is None and not is_exact and self._known_until is not None and last <= self._known_until
-        if is_known or self._is_over(key, alert.starts_at, last):
+        if self._is_over(key, alert.starts_at, last) or (life is None and self._is_known(evidence)):
             return
-        if life is not None and self._is_another(life, alert, judge):
+        if life is not None and self._is_another(life, evidence, judge):
             self._end(key, self._end_before(life, alert.starts_at))
             life = None
         self._lives[key] = self._continued(life, evidence) if life else Life(alert, last)
@@ -137,14 +134,20 @@ class Tracker:
         over = self._over.get(key)
         return over is not None and first <= over and last - over <= self.grace
 
-    def _is_another(self, life: Life, alert: Alert, judge: Judge | None) -> bool:
+    def _is_known(self, evidence: _Evidence) -> bool:
+        """Say whether somebody has looked through this run before."""
+        return not evidence.is_exact and self._known_until is not None and evidence.last <= self._known_until
+
+    def _is_another(self, life: Life, evidence: _Evidence, judge: Judge | None) -> bool:
         """Say whether what fires is another life than the known one.
 
         It fires anew, and neither because it is judged otherwise, nor because Prometheus has restarted since.
+        A run that is near goes on: it may be cut, and the history may be behind.
         """
-        key, first = alert.identity, alert.starts_at
+        key, first = evidence.alert.identity, evidence.alert.starts_at
         gap = first - max(life.last_seen, self._starts.get(key, life.last_seen))
-        if judge is None or gap <= (self.grace if _is_judged_otherwise(life.alert, alert) else _SAME):
+        is_exact = evidence.is_exact and not _is_judged_otherwise(life.alert, evidence.alert)
+        if judge is None or gap <= (_SAME if is_exact else self.grace):
             return False
         recovered = timedelta(0) <= first - judge.started_at <= _RECOVERY
         return not (recovered and self._has_restarted(life, judge))
@@ -158,7 +161,8 @@ class Tracker:
         alert, last, is_exact, _ = evidence
         known = life.alert
         over = self._over.get(alert.identity)
-        if over is None or alert.starts_at > over:
+        is_of_another = last < known.starts_at or (over is not None and alert.starts_at <= over)
+        if not is_of_another:
             known = _since(known, alert.starts_at)
         is_newer = (last, _gravity(alert)) >= (life.last_seen, _gravity(known))
         if is_newer and (is_exact or known.annotations is None):
@@ -178,7 +182,8 @@ class Tracker:
         return told if life.last_seen - told <= self.grace else None
 
     def _look_for_the_gone(self, look: Look) -> None:
-        if look.judge is None or not self._is_settled(look):
+        settled_since = self._settled_since(look)
+        if look.judge is None or settled_since is None or look.at < settled_since:
             return
         there = {alert.identity for alert in look.listed} | look.judge.firing
         for key, life in list(self._lives.items()):
@@ -187,11 +192,21 @@ class Tracker:
                 continue
             if told := self._told_of(life):
                 self._end(key, End(told, told=True))
-            elif look.at - life.last_seen >= self.grace:
+            elif look.at - max(life.last_seen, settled_since) >= self.grace:
                 self._end(key, End(life.last_seen, told=False))
 
-    def _is_settled(self, look: Look) -> bool:
-        return look.is_settled(self.grace) and self._met is not None and look.at - self._met[1] >= self.grace
+    def _settled_since(self, look: Look) -> datetime | None:
+        """Give since when absence means something; None while somebody does not answer.
+
+        One that has just started knows little: Alertmanager has lost what was not yet sent again, and
+        Prometheus makes alerts wait for their `for` once more.
+        """
+        judge, started_at = look.judge, look.alertmanager_started_at
+        if judge and (self._met is None or self._met[0] != judge.started_at):
+            self._met = judge.started_at, look.at
+        if judge is None or started_at is None or self._met is None:
+            return None
+        return max(started_at, *self._met) + self.grace
 
     def _end(self, key: str, end: End) -> None:
         life = self._lives.pop(key)

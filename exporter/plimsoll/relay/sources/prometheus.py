@@ -130,6 +130,11 @@ class Prometheus(Peer):
                 raise self.misunderstood("GET", _CONFIG, text) from None
         return self._sent[1]
 
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What it does to labels on their way that is not followed, as far as it is known: see `Sent`."""
+        return self._sent[1].ignored if self._sent else ()
+
     async def _query(self, expression: str, at: datetime | None = None) -> list[_Series]:
         time = {} if at is None else {"time": f"{at.timestamp():.3f}"}
         text = await self.ask("POST", _QUERY, _QUERY_SECONDS, form={"query": expression, **time})
