@@ -39,7 +39,8 @@ def add_ack(commands: Commands) -> None:
     command.add_argument(
         "--undo",
         action="store_true",
-        help="end the acknowledgements of these alerts instead, whoever made them: they are told again",
+        help="end the acknowledgements of these alerts instead, whoever made them: they are told again with "
+        "Alertmanager's next reminder (repeat_interval)",
     )
     command.add_argument(
         "--list",

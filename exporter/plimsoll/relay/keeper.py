@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
 
 from plimsoll.alerts.peer import PeerError
 from plimsoll.alerts.settings import AcknowledgementSettings
+from plimsoll.relay.acknowledging.covering import Covering
 from plimsoll.relay.acknowledging.keeping import Kept, Watched, keep, remembered
+from plimsoll.relay.alert import Alert
 from plimsoll.relay.lives.life import Acknowledgement, Life
 from plimsoll.relay.sources.alertmanager import Alertmanager, Silence
 from plimsoll.relay.witnesses import Heard
@@ -22,6 +26,9 @@ Answer = TypeVar("Answer")
 
 _LATELY = timedelta(hours=1)
 """How long the silences of what has resolved are looked for, in case they could not be ended at once."""
+
+
+_UNCHANGED = "a silence could not be changed, and is tried again"
 
 
 class Keeper:
@@ -61,37 +68,77 @@ class Keeper:
         )
         self._former = remembered(self._former, heard.silences, kept)
         await _do(kept, peers)
+        await _tell_the_end(self._ends(kept.expire, lives), peers)
         return kept.acknowledgements
+
+    def _ends(self, silences: Iterable[Silence], lives: Container[str]) -> list[tuple[Alert, datetime]]:
+        """Give the alerts that silences were about, and when they resolved."""
+        about = Covering(silences)
+        return [
+            (life.alert, life.ended.at)
+            for life in self._resolved
+            if life.ended and life.alert.identity not in lives and about.of(life.alert.labels)
+        ]
 
 
 async def _do(kept: Kept, peers: Sequence[Alertmanager]) -> None:
+    peers = list(peers)
     for silence in kept.prolong:
-        if await _somewhere(peers, Alertmanager.prolong, silence) is False:
-            _log.info("acknowledgement had ended before it was prolonged", **_described(silence))
-        else:
-            _log.debug("acknowledgement prolonged", **_described(silence))
+        with _told_if_it_fails(_UNCHANGED):
+            if await _somewhere(peers, Alertmanager.prolong, silence):
+                _log.debug("acknowledgement prolonged", **_described(silence))
+            else:
+                _log.info("acknowledgement had ended before it was prolonged", **_described(silence))
     for silence in kept.make:
-        await _somewhere(peers, Alertmanager.put, silence)
-        _log.warning("acknowledgement was lost, and is made again", **_described(silence))
+        with _told_if_it_fails(_UNCHANGED):
+            made = await _somewhere(peers, Alertmanager.put, silence)
+            _log.warning(
+                "acknowledgement was lost, and is made again", **_described(replace(silence, id=made))
+            )
     for silence in kept.expire:
-        await _somewhere(peers, Alertmanager.expire, silence.id)
-        _log.info("acknowledgement ended, for its alert has resolved", **_described(silence))
+        with _told_if_it_fails(_UNCHANGED):
+            await _somewhere(peers, Alertmanager.expire, silence.id)
+            _log.info("acknowledgement ended, for its alert has resolved", **_described(silence))
+
+
+async def _tell_the_end(ends: Sequence[tuple[Alert, datetime]], peers: Sequence[Alertmanager]) -> None:
+    """Tell every Alertmanager that alerts have resolved which were silenced until now.
+
+    Prometheus repeats that for a quarter of an hour only, and not when it was restarted. An Alertmanager that
+    has not told its receivers of the end takes the next firing for the same, and does not tell it.
+    """
+    for peer in peers if ends else ():
+        with _told_if_it_fails("an Alertmanager was not told that alerts have resolved"):
+            await peer.resolve(ends)
 
 
 async def _somewhere(
-    peers: Iterable[Alertmanager],
+    peers: list[Alertmanager],
     ask: Callable[[Alertmanager, Argument], Awaitable[Answer]],
     argument: Argument,
-) -> Answer | None:
-    """Ask one Alertmanager after another until one does it; they tell each other."""
+) -> Answer:
+    """Ask one Alertmanager after another until one does it; they tell each other.
+
+    Raises:
+        PeerError: none does it.
+    """
     errors = []
-    for peer in peers:
+    for peer in tuple(peers):
         try:
             return await ask(peer, argument)
         except PeerError as error:
             errors.append(str(error))
-    _log.warning("a silence could not be changed, and is tried again", errors="; ".join(errors))
-    return None
+            peers.remove(peer)  # one that hangs must not hold up what is asked next, too
+            peers.append(peer)
+    raise PeerError("; ".join(errors))
+
+
+@contextmanager
+def _told_if_it_fails(message: str) -> Iterator[None]:
+    try:
+        yield
+    except PeerError as error:
+        _log.warning(message, error=str(error))
 
 
 def _described(silence: Silence) -> dict[str, str]:

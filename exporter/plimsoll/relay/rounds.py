@@ -48,7 +48,7 @@ class Rounds:
     def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
         self._session = session
         self._settings = settings
-        self._witnesses = Witnesses(session, settings.alertmanagers, settings.prometheus)
+        self._witnesses = Witnesses(session, settings)
         self._tracker = Tracker(timedelta(seconds=settings.relay.grace))
         self._keeper = Keeper()
         self._memory = Memory()
@@ -64,7 +64,7 @@ class Rounds:
     def follow(self, settings: Settings) -> None:
         """Go on with other settings from the next round on; what is known stays."""
         self._settings = settings
-        self._witnesses = Witnesses(self._session, settings.alertmanagers, settings.prometheus)
+        self._witnesses = Witnesses(self._session, settings)
         self._tracker.grace = timedelta(seconds=settings.relay.grace)
 
     def seen(self, notification: Notification) -> None:

@@ -17,6 +17,7 @@ from plimsoll.relay.alert import identity
 from plimsoll.relay.lives.look import Judge, Look
 from plimsoll.relay.lives.runs import Run
 from plimsoll.relay.repeats import repeat_intervals
+from plimsoll.relay.settings import Settings
 from plimsoll.relay.sources.alertmanager import Alertmanager, Listed, Running, Silence
 from plimsoll.relay.sources.prometheus import TOLERANCE, Prometheus
 
@@ -65,9 +66,11 @@ class Heard:
 class Witnesses:
     """Every Alertmanager, and Prometheus."""
 
-    def __init__(self, session: aiohttp.ClientSession, alertmanagers: Iterable[str], prometheus: str) -> None:
-        self.alertmanagers = [Alertmanager(session, url) for url in alertmanagers]
-        self._prometheus = Prometheus(session, prometheus)
+    def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
+        self.alertmanagers = [Alertmanager(session, url) for url in settings.alertmanagers]
+        self._prometheus = Prometheus(session, settings.prometheus)
+        self._tolerance = min(TOLERANCE, settings.relay.grace)
+        """Seconds of a break in a series that is none: what is gone for longer than the grace is over."""
         self.answers: dict[tuple[str, str], bool] = {}
         """Whether each answered when it was last asked, by what it is and its URL."""
         self._ignored: tuple[str, ...] = ()
@@ -100,12 +103,12 @@ class Witnesses:
         """Read the series since some time, or only the last ones if that takes too long."""
         try:
             async with asyncio.timeout(_CATCHING_UP):
-                return await self._prometheus.runs(since - _OVERLAP, until)
+                return await self._prometheus.runs(since - _OVERLAP, until, self._tolerance)
         except TimeoutError:
             _log.warning(
                 "Prometheus is too slow: what fired and ended cannot be known", since=since.isoformat()
             )
-            return await self._prometheus.runs(until - _OVERLAP, until)
+            return await self._prometheus.runs(until - _OVERLAP, until, self._tolerance)
 
     def _is_relabelled(self) -> bool:
         """Say whether Prometheus' series may have other labels than the alerts that Alertmanager lists."""

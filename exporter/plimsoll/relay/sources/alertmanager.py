@@ -141,6 +141,23 @@ class Alertmanager(Peer):
             if any(silence.id == silence_id and silence.state != "expired" for silence in silences):
                 raise
 
+    async def resolve(self, ends: Iterable[tuple[Alert, datetime]]) -> None:
+        """Say that alerts have resolved, and when, as Prometheus does.
+
+        Raises:
+            PeerError: it refuses, or cannot be asked.
+        """
+        resolved = [
+            {
+                "labels": dict(alert.labels),
+                "annotations": dict(alert.annotations or {}),
+                "startsAt": alert.starts_at.isoformat(),
+                "endsAt": ended_at.isoformat(),
+            }
+            for alert, ended_at in ends
+        ]
+        await self.ask("POST", "/api/v2/alerts", body=resolved)
+
     async def _list(self, path: str, read: Callable[[Any], Value]) -> list[Value]:
         answer = await self.ask_json("GET", path)
         if not isinstance(answer, list):
