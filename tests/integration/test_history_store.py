@@ -500,7 +500,16 @@ async def test_progress_never_goes_back(store: Store, other: Store) -> None:
     assert (await store.exchange((), (), None, T0)).covered_until is None
     for each, told, expected in ((store, 10, 10), (other, 5, 10), (other, 20, 20), (store, None, 20)):
         moment = None if told is None else at(told)
-        assert await each.exchange((), (), moment, T0) == Remembered((), at(expected))
+        assert await each.exchange((), (), moment, T0) == Remembered((), at(expected), {})
+
+
+async def test_the_ends_of_the_last_quarter_of_an_hour_are_remembered(store: Store, other: Store) -> None:
+    lives = [life(ended=10), life(20, ended=30), life(ended=2000, labels={"datname": "later"})]
+    await store.exchange(lives, (), at(100), T0)
+    keys = [each.alert.identity for each in lives]
+
+    assert (await other.exchange((), (), None, T0)).ended == {keys[0]: at(30), keys[2]: at(2000)}
+    assert (await other.exchange((), (), at(1000), T0)).ended == {keys[2]: at(2000)}
 
 
 # --- pruning ----------------------------------------------------------------------------------------------
@@ -641,7 +650,7 @@ async def test_a_table_that_is_held_is_given_up_and_nothing_is_written(
             await store.exchange([life(labels={"datname": "x"})], (), at(5), T0)
         assert time.monotonic() - began < Link.patience
 
-    assert await store.exchange((), (), None, T0) == Remembered((life(),), None)
+    assert await store.exchange((), (), None, T0) == Remembered((life(),), None, {})
 
 
 async def test_a_server_that_says_nothing_is_given_up_in_time(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -86,6 +86,12 @@ class Story:
             (minutes(e.alert.starts_at), minutes(e.ended.at), e.ended.told) for e in ended if e.ended
         ]
         return ended
+
+    def remember(
+        self, lives: Iterable[Life], covered_until: float, ended: Mapping[str, datetime] | None = None
+    ) -> None:
+        """Learn what the history knows."""
+        self.tracker.remember(lives, minute(covered_until), ended or {})
 
     @property
     def starts(self) -> list[float]:
@@ -319,7 +325,7 @@ def test_an_alert_that_fires_long_after_a_restart_is_another(story: Story) -> No
 
 def test_what_alertmanager_listed_on_does_not_hide_a_restart(story: Story) -> None:
     """The history tells when somebody saw an alert, which may have been after Prometheus had gone."""
-    story.tracker.remember([Life(alert(since=0), minute(14))], minute(10))
+    story.remember([Life(alert(since=0), minute(14))], 10)
     story.look(30, alert(since=20), prometheus=12, runs=[run(5, 10), run(20, 30)])
 
     assert (story.ended, story.starts) == ([], [0])
@@ -471,7 +477,7 @@ def taken(at: float) -> Acknowledgement:
 
 
 def test_a_remembered_life_goes_on_and_stays_taken(story: Story) -> None:
-    story.tracker.remember([Life(alert(since=0), minute(9), taken(3))], minute(9.5))
+    story.remember([Life(alert(since=0), minute(9), taken(3))], 9.5)
     story.look(60, alert(since=0), runs=[run(4.5, 60)])
 
     assert (story.starts, story.life.acknowledgement) == ([0], taken(3))
@@ -479,7 +485,7 @@ def test_a_remembered_life_goes_on_and_stays_taken(story: Story) -> None:
 
 
 def test_a_remembered_life_that_ended_meanwhile(story: Story) -> None:
-    story.tracker.remember([Life(alert(since=0), minute(9), taken(3))], minute(9.5))
+    story.remember([Life(alert(since=0), minute(9), taken(3))], 9.5)
     (life,) = story.look(60, runs=[run(4.5, 20)])
 
     assert story.ended == [(0, 20, False)]
@@ -490,21 +496,21 @@ def test_a_remembered_life_that_ended_meanwhile(story: Story) -> None:
     ("covered_until", "end"), [(9.9, 9.9), (12.0, 9.0)], ids=["just behind", "gone before"]
 )
 def test_when_a_remembered_life_was_seen_last(covered_until: float, end: float, story: Story) -> None:
-    story.tracker.remember([Life(alert(since=0), minute(9))], minute(covered_until))
+    story.remember([Life(alert(since=0), minute(9))], covered_until)
     story.look(60)
 
     assert story.ended == [(0, end, False)]
 
 
 def test_series_that_are_cut_belong_to_a_life_that_was_written_a_minute_before(story: Story) -> None:
-    story.tracker.remember([Life(alert(since=0), minute(9))], minute(14.8))
+    story.remember([Life(alert(since=0), minute(9))], 14.8)
     story.look(60, runs=[run(9.8, 9.8)])
 
     assert story.ended == [(0, 9.8, False)]
 
 
 def test_several_lives_while_the_relay_was_away(story: Story) -> None:
-    story.tracker.remember([Life(alert(since=0), minute(10), taken(3))], minute(10))
+    story.remember([Life(alert(since=0), minute(10), taken(3))], 10)
     story.look(300, alert(since=280), runs=[run(5, 30), run(100, 120), run(200, 210), run(280, 300)])
 
     assert story.ended == [(0, 30, False), (100, 120, False), (200, 210, False)]
@@ -512,15 +518,23 @@ def test_several_lives_while_the_relay_was_away(story: Story) -> None:
 
 
 def test_what_ended_before_the_relay_was_away_is_in_the_history(story: Story) -> None:
-    story.tracker.remember([], minute(10))
+    story.remember([], 10)
     story.look(60, runs=[run(5, 9), run(7, 12, labels=OTHER)])
 
     assert story.ended == [(7, 12, False)]
 
 
+def test_a_life_soon_after_one_whose_end_the_history_knows(story: Story) -> None:
+    story.remember([], 12, ended={identity(DISK): minute(10)})
+    story.look(13, alert(since=12.5), runs=[run(8, 13)])
+    story.look(60, alert(since=12.5), runs=[run(8, 13), run(55, 60)])
+
+    assert (story.starts, story.ended) == ([12.5], [])
+
+
 def test_the_history_knows_of_an_earlier_start_and_of_who_took_it(story: Story) -> None:
     story.look(10, alert(since=8))
-    story.tracker.remember([Life(alert(since=0), minute(9), taken(3))], minute(10))
+    story.remember([Life(alert(since=0), minute(9), taken(3))], 10)
 
     assert (story.starts, story.life.acknowledgement) == ([0], taken(3))
 

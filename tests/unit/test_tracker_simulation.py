@@ -221,7 +221,7 @@ class History:
     """Keeps when something was seen last to a minute only, as the store does."""
 
     def __init__(self) -> None:
-        self.ended: list[Life] = []
+        self.ended: dict[str, datetime] = {}
         self.unresolved: dict[str, Life] = {}
         self.covered_until: datetime | None = None
 
@@ -248,7 +248,7 @@ class Relay:
 
     def __post_init__(self) -> None:
         self.covered_until = self.history.covered_until
-        self.tracker.remember(self.history.unresolved.values(), self.covered_until)
+        self.tracker.remember(self.history.unresolved.values(), self.covered_until, self.history.ended)
 
     def look(self, time: int, prometheus: Prometheus, peers: Sequence[Alertmanager]) -> list[Life]:
         up = [peer for peer in peers if is_up(peer.outages, time)]
@@ -314,9 +314,11 @@ def play(story: Story) -> Outcome:
                 else:
                     relay.notices.append(each)
         if time % LOOK == 0:
-            ended += [Ended(life, time) for life in relay.look(time, prometheus, peers)]
+            over = relay.look(time, prometheus, peers)
+            ended += [Ended(life, time) for life in over]
+            history.ended |= {life.alert.identity: life.ended.at for life in over if life.ended}
             history.exchange(relay.tracker.unresolved, relay.covered_until)
-            relay.tracker.remember(history.unresolved.values(), relay.covered_until)
+            relay.tracker.remember(history.unresolved.values(), relay.covered_until, history.ended)
     assert relay is not None
     return Outcome(story, ended, relay.tracker.unresolved, [rule.samples for rule in prometheus.rules])
 

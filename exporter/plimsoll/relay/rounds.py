@@ -118,7 +118,7 @@ class Rounds:
         if self._has_recalled:
             lives = self._tracker.unresolved.values()
             remembered = await self._memory.exchange(lives, self._covered_until, now)
-            self._tracker.remember(*remembered or ((), None))
+            self._tracker.remember(*remembered or ((), None, {}))
         if self._prune_at is None or now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
             await self._memory.prune(now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,10 @@ _BATCH = 1000
 
 _WRITE_SUBJECTS, _WRITE_LIVES = query("write_subjects"), query("write_lives")
 _WRITE_DELIVERIES, _WRITE_PROGRESS = query("write_deliveries"), query("write_progress")
-_UNRESOLVED, _PROGRESS = query("unresolved"), query("progress")
+_UNRESOLVED, _ENDED, _PROGRESS = query("unresolved"), query("ended"), query("progress")
+
+_LATELY = timedelta(minutes=15)
+"""How long before Prometheus was last looked through: its series join lives that are close to each other."""
 
 
 class Limits(NamedTuple):
@@ -40,6 +43,8 @@ class Remembered(NamedTuple):
 
     unresolved: tuple[Life, ...]
     covered_until: datetime | None
+    ended: Mapping[str, datetime]
+    """When alerts resolved of late, by identity."""
 
 
 async def write_lives(session: Session, lives: Sequence[Life], limits: Limits, now: datetime) -> None:
@@ -64,14 +69,16 @@ async def write_progress(session: Session, covered_until: datetime) -> None:
     await session.execute(_WRITE_PROGRESS.encode(), {"covered_until": covered_until})
 
 
-async def read(session: Session) -> Remembered:
-    """Read back what has not ended."""
+async def read(session: Session, now: datetime) -> Remembered:
+    """Read back what has not ended, and what has of late."""
     covered = await (await session.execute(_PROGRESS.encode())).fetchone()
-    covered_until = covered[0] if covered else None
+    covered_until = covered[0].astimezone(UTC) if covered and covered[0] else None
     async with session.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_UNRESOLVED.encode())
-        rows = await cursor.fetchall()
-    return Remembered(tuple(map(life_of_row, rows)), covered_until and covered_until.astimezone(UTC))
+        unresolved = tuple(map(life_of_row, await cursor.fetchall()))
+        await cursor.execute(_ENDED.encode(), {"since": (covered_until or now) - _LATELY})
+        ended = {row["fingerprint"]: row["resolved_at"].astimezone(UTC) for row in await cursor.fetchall()}
+    return Remembered(unresolved, covered_until, ended)
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

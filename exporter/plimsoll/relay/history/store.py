@@ -82,7 +82,7 @@ class Store:
             await write_deliveries(session, deliveries)
             if covered_until:
                 await write_progress(session, covered_until)
-            remembered = await read(session)
+            remembered = await read(session, now)
         _tell(migrated)
         self._known = {life.alert.identity: life for life in remembered.unresolved}
         return remembered

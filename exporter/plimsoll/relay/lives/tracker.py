@@ -79,12 +79,19 @@ class Tracker:
         """The lives that are not over, by identity."""
         return self._lives
 
-    def remember(self, lives: Iterable[Life], covered_until: datetime | None = None) -> None:
-        """Learn from history of lives that are not over: it may know more, from before a restart.
+    def remember(
+        self, lives: Iterable[Life], covered_until: datetime | None, ended: Mapping[str, datetime]
+    ) -> None:
+        """Learn what the history knows: more than we, perhaps, from before a restart, or from another relay.
 
-        Somebody has looked up to `covered_until`, and saw then what the history says was seen just before.
+        Args:
+            lives: those that are not over.
+            covered_until: up to when somebody has looked, who saw then what was seen just before.
+            ended: when alerts resolved of late, by identity.
         """
         self._known_until = self._known_until or covered_until
+        for key, at in ended.items():
+            self._over[key] = max(at, self._over.get(key, at))
         for each in lives:
             life = _caught_up(each, covered_until)
             key = life.alert.identity
