@@ -2,7 +2,14 @@
 
 import pytest
 
-pytest_plugins = ["fix_engines", "fix_fake_engine", "fix_inventory", "fix_postgres", "fix_proxy"]
+pytest_plugins = [
+    "fix_engines",
+    "fix_fake_engine",
+    "fix_inventory",
+    "fix_postgres",
+    "fix_proxy",
+    "fix_outages",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
