@@ -469,6 +469,23 @@ def test_an_alert_between_two_looks_by_its_notifications(story: Story) -> None:
     assert life.alert.annotations == TEXTS
 
 
+def test_a_clock_that_was_ahead_for_one_look(story: Story) -> None:
+    for at in (1, 500_000, 2):
+        story.look(at, alert(since=0.5))
+    story.look(3)
+    story.look(20)
+
+    assert story.ended == [(0.5, 2, False)]
+
+
+def test_an_end_that_was_remembered_from_the_future_hides_nothing(story: Story) -> None:
+    story.remember([], 500_000, ended={identity(DISK): minute(500_000)})
+    story.look(5)
+    story.look(10, alert(since=9), runs=[run(9, 10)])
+
+    assert story.starts == [9]
+
+
 # --- the history, and what happened while the relay was away ----------------------------------------------
 
 

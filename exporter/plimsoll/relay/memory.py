@@ -18,7 +18,13 @@ from plimsoll.relay.settings import HistorySettings
 _log = structlog.get_logger(__name__)
 
 _MOST_KEPT = 10_000
-"""Ended lives, and deliveries, that wait for the database at most; the oldest are given up first."""
+"""Ended lives that wait for the database at most; the oldest are given up first."""
+
+_MOST_WAITING = 100_000
+"""Deliveries and alerts in them that wait at most, together: some 20 MB."""
+
+_WRITTEN_AT_ONCE = 10_000
+"""The same, for one transaction."""
 
 
 class Memory:
@@ -30,7 +36,9 @@ class Memory:
         self._is_wanted = True
         """Whether there is a history; nobody has said that there is none."""
         self._ended: deque[Life] = deque(maxlen=_MOST_KEPT)
-        self._deliveries: deque[Delivery] = deque(maxlen=_MOST_KEPT)
+        self._deliveries: deque[Delivery] = deque()
+        self._waiting = 0
+        """How large they are, all together."""
         self.is_up: bool | None = None
         """Whether it could be written the last time; None before the first, and without a history."""
         self.last_success: datetime | None = None
@@ -50,9 +58,13 @@ class Memory:
 
     def delivered(self, delivery: Delivery) -> None:
         """Take a delivery, to be written with the next exchange."""
-        if self._is_wanted:
-            self.dropped += len(self._deliveries) == _MOST_KEPT
-            self._deliveries.append(delivery)
+        if not self._is_wanted:
+            return
+        self._deliveries.append(delivery)
+        self._waiting += _size(delivery)
+        while self._waiting > _MOST_WAITING:
+            self._forget_first()
+            self.dropped += 1
 
     async def recall(self, now: datetime) -> Remembered | None:
         """Give what the history knows, without telling it anything; None without one, or while it is away."""
@@ -75,13 +87,10 @@ class Memory:
             covered_until: up to when Prometheus' series have been looked through.
             now: the time.
         """
-        waiting, deliveries = list(self._ended), list(self._deliveries)
-        self._deliveries.clear()
-        remembered = await self._exchange([*waiting, *lives], deliveries, covered_until, now)
-        if remembered is None:
-            self._take_back(deliveries)
-        else:
+        remembered = await self._exchange([*self._ended, *lives], (), covered_until, now)
+        if remembered is not None:
             self._ended.clear()
+            await self._write_deliveries(now)
         return remembered
 
     async def prune(self, now: datetime) -> None:
@@ -99,11 +108,28 @@ class Memory:
         if self._store is not None:
             await self._store.close()
 
-    def _take_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Keep deliveries that were not written, before those that have come meanwhile."""
-        room = _MOST_KEPT - len(self._deliveries)
-        self.dropped += max(0, len(deliveries) - room)
-        self._deliveries.extendleft(reversed(deliveries[max(0, len(deliveries) - room) :]))
+    async def _write_deliveries(self, now: datetime) -> None:
+        """Write what waits, some at a time: lives are written already, whatever becomes of these."""
+        while deliveries := self._first():
+            if await self._exchange((), deliveries, None, now) is None:
+                return
+            for delivery in deliveries:
+                if self._deliveries and self._deliveries[0] is delivery:  # else it was given up meanwhile
+                    self._forget_first()
+
+    def _first(self) -> list[Delivery]:
+        """Give the first deliveries: about as many as one transaction writes in a second."""
+        found: list[Delivery] = []
+        size = 0
+        for delivery in self._deliveries:
+            size += _size(delivery)
+            if found and size > _WRITTEN_AT_ONCE:
+                break
+            found.append(delivery)
+        return found
+
+    def _forget_first(self) -> None:
+        self._waiting -= _size(self._deliveries.popleft())
 
     async def _exchange(
         self,
@@ -128,3 +154,7 @@ class Memory:
         if self.is_up is not False:
             _log.error("history cannot be written; what happens meanwhile is kept", error=str(error))
         self.is_up = False
+
+
+def _size(delivery: Delivery) -> int:
+    return 1 + len(delivery.identities)

@@ -131,7 +131,7 @@ class Rounds:
         self._has_recalled = True
         covered = remembered.covered_until
         if covered is not None:
-            self._covered_until = min(covered, self._covered_until or covered)
+            self._covered_until = min(covered, self._covered_until or covered, now)
         self._tracker = Tracker(timedelta(seconds=self._settings.relay.grace))
         self._tracker.remember(*remembered)
 

@@ -91,11 +91,8 @@ class Witnesses:
         return _heard(at, [each for each in told if each], judged)
 
     async def _judge(self, since: datetime, until: datetime) -> _Judged:
-        started_at, shown, runs = await asyncio.gather(
-            self._prometheus.started_at(),
-            self._prometheus.now(),
-            self._runs(since, until),
-        )
+        started_at = await self._prometheus.started_at()  # who does not answer this is not asked for more
+        shown, runs = await asyncio.gather(self._prometheus.now(), self._runs(since, until))
         judge = Judge(started_at, _identities(shown.firing), _identities(shown.pending))
         return _Judged(judge, () if self._is_relabelled() else runs)
 
@@ -136,7 +133,8 @@ class Witnesses:
 
 
 async def _ask(peer: Alertmanager) -> _Told:
-    running, alerts, silences = await asyncio.gather(peer.status(), peer.alerts(), peer.silences())
+    running = await peer.status()  # who does not answer this is not asked for more
+    alerts, silences = await asyncio.gather(peer.alerts(), peer.silences())
     return _Told(running, alerts, silences)
 
 

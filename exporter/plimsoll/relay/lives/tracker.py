@@ -112,12 +112,20 @@ class Tracker:
 
     def judge(self, look: Look) -> list[Life]:
         """Take in what is known, and give the lives that have ended."""
+        self._come_back(look.at)
         for evidence in sorted(_evidence(look), key=lambda evidence: evidence.order):
             self._see(evidence, look.judge)
         self._look_for_the_gone(look)
         self._forget(look.at)
         ended, self._ended = self._ended, []
         return ended
+
+    def _come_back(self, now: datetime) -> None:
+        """Take nothing for seen, or over, in the future: a clock may have been ahead for a moment."""
+        ahead = [(key, life) for key, life in self._lives.items() if life.last_seen > now]
+        self._lives |= {key: replace(life, last_seen=now) for key, life in ahead}
+        self._over |= {key: now for key, at in self._over.items() if at > now}
+        self._known_until = min(self._known_until, now) if self._known_until else None
 
     def _see(self, evidence: _Evidence, judge: Judge | None) -> None:
         alert, last, is_exact, is_end = evidence

@@ -99,7 +99,8 @@ class Prometheus(Peer):
             for series in await self._query(f'ALERTS{{alertstate="firing"}}[{length}ms]', end):
                 labels = sent.seen(series.labels)
                 runs += (Run(labels, *span) for span in split(series.times, tolerance))
-        return join(runs, tolerance)
+            runs = join(runs, tolerance)
+        return runs
 
     async def started_at(self) -> datetime:
         """Say when it was started.
