@@ -151,7 +151,7 @@ class Site:
 
     def looked(self) -> float:
         """Say when the relay last looked."""
-        return self.relay.now.scrape().get("plimsoll_relay_last_look_timestamp_seconds") or 0.0
+        return self.relay.now.scrape().get("plimsoll_source_last_poll_timestamp_seconds") or 0.0
 
     def look_on(self, graces: float = 0.0) -> None:
         """Wait until the relay has looked at everything that is there now, and for some graces more.

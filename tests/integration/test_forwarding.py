@@ -101,6 +101,8 @@ class World:
     seen: list[Notification] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     repeat_interval: float = 1e9
+    asked: list[str] = field(default_factory=list)
+    """Whose repeat interval was wanted."""
     forwarding: Forwarding = field(init=False)
 
     def settings(self, ops_url: str | None = None, without: str = "", **limits: Any) -> Settings:
@@ -138,6 +140,10 @@ class World:
         said = f"{text}{response.headers}"
         assert not [secret for secret in HIDDEN if secret in said], said
         return response.status, text
+
+    def wait(self, name: str) -> float:
+        self.asked.append(name)
+        return self.repeat_interval
 
     async def raw(self, *lines: str, body: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a request as it stands."""
@@ -179,7 +185,7 @@ async def world(receiver: Receiver, tmp_path: Path, logged: list[EventDict]) -> 
             ForwardingMetrics(world.registry),
             seen=world.seen.append,
             delivered=world.deliveries.append,
-            repeat_interval=lambda _: world.repeat_interval,
+            repeat_interval=world.wait,
         )
         application = web.Application()
         application.add_routes(world.forwarding.routes())
@@ -210,7 +216,7 @@ async def test_the_bytes_arrive_unchanged_and_signed(world: World, logged: list[
         Webhook(secret).verify(received, headers)
     (delivery,) = world.deliveries
     assert delivery.webhook_id == headers["webhook-id"]
-    assert (delivery.receiver, delivery.result, delivery.status) == ("ops", "delivered", 204)
+    assert (delivery.receiver, delivery.result, delivery.http_status) == ("ops", "delivered", 204)
     assert delivery.identities == tuple(told.alert.identity for told in world.seen[0].alerts)
     (line,) = logged
     assert line == {
@@ -245,6 +251,28 @@ async def test_a_retry_has_the_same_id_and_a_reminder_another(world: World) -> N
     assert first == retry != reminder
     assert world.results() == {"failed": 1, "delivered": 2}
     assert [delivery.result for delivery in world.deliveries] == ["failed", "delivered", "delivered"]
+
+
+async def test_the_interval_is_that_of_alertmanagers_receiver(world: World) -> None:
+    await world.post("ops", notification(receiver="everybody"))
+
+    assert world.asked == ["everybody"]
+
+
+async def test_what_is_told_again_after_something_else_has_an_id_of_its_own(world: World) -> None:
+    for fingerprint in "aba":
+        assert (await world.post(body=notification(fingerprint)))[0] == 200
+    world.receiver.respond = answering(500)
+    for fingerprint in "ac":
+        assert (await world.post(body=notification(fingerprint)))[0] == 502
+    world.receiver.respond = answering(200)
+    assert (await world.post(body=notification("a")))[0] == 200
+
+    ids = [headers["webhook-id"] for _, headers, _ in world.receiver.posts]
+    first, other, again, copy, failed, late = ids
+    assert len({first, other, again, failed}) == 4
+    assert again == copy == late  # what was not delivered in between does not count
+    assert [delivery.webhook_id for delivery in world.deliveries] == ids
 
 
 async def test_the_content_type_is_no_way_to_smuggle(world: World) -> None:
@@ -295,7 +323,7 @@ async def test_what_the_receiver_answers_decides(
     assert world.results() == {result: 1}
     assert [path for path, *_ in world.receiver.posts] == [f"/{PATH}"]
     (delivery,) = world.deliveries
-    assert (delivery.result, delivery.status) == (result, status)
+    assert (delivery.result, delivery.http_status) == (result, status)
     kind = "success" if result == "delivered" else "failure"
     found = {
         kind: world.samples().get(f"plimsoll_webhook_last_{kind}_timestamp_seconds", receiver="ops")
@@ -328,7 +356,20 @@ async def test_what_the_receiver_says_is_told_without_secrets(world: World, logg
 
     said = "answered 400: cannot POST *** for [31m***: no signature"
     assert await world.post() == (400, f"ops: {said}\n")
-    assert logged[-1]["said"] == said
+    assert logged[-1]["error"] == said
+
+
+async def test_credentials_in_the_url_are_not_told(world: World, logged: list[EventDict]) -> None:
+    async def quote(request: web.Request) -> web.Response:
+        return web.Response(status=400, text=f"no {request.headers['Authorization']}")
+
+    world.receiver.respond = quote
+    world.follow(world.receiver.url.replace("://", "://bot:hunter%2F2pass@"))
+    credentials = base64.b64encode(b"bot:hunter/2pass").decode()
+
+    assert await world.post() == (400, "ops: answered 400: no Basic ***\n")
+    assert world.receiver.posts[0][1]["authorization"] == f"Basic {credentials}"
+    assert logged[-1]["said"] == "answered 400: no Basic ***"
 
 
 @pytest.mark.parametrize("status", [200, 500])
@@ -381,7 +422,7 @@ async def test_a_receiver_that_hangs(world: World) -> None:
 
     assert await world.post() == (504, "ops: no answer within 0.3 s\n")
     assert world.results() == {"timeout": 1}
-    assert world.deliveries[0].status is None
+    assert world.deliveries[0].http_status is None
     assert world.samples().get("plimsoll_webhook_in_flight", receiver="ops") == 0
     gone.set()
 
@@ -434,7 +475,9 @@ async def test_a_receiver_that_is_not_there(world: World) -> None:
     assert await world.post() == (502, "ops: no connection: Connection refused\n")
     world.follow("http://receiver.invalid/")
     assert await world.post() == (502, "ops: its name is not known\n")
-    assert world.results() == {"unreachable": 2}
+    world.follow(f"http://{'x' * 70}.invalid/")  # too long for a name
+    assert (await world.post())[0] == 502
+    assert world.results() == {"unreachable": 3}
 
 
 async def test_a_connection_that_does_not_come_about(world: World) -> None:
@@ -689,7 +732,7 @@ async def test_a_slow_body_is_not_awaited_for_ever(world: World) -> None:
         "Content-Length: 1000",
         body=b"{",
     )
-    assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")  # Alertmanager tries again
     writer.close()
     assert world.refused() == {"slow": 1}
 

@@ -20,7 +20,7 @@ from plimsoll.relay.delivery import Delivery
 from plimsoll.relay.history import HistoryError, transaction
 from plimsoll.relay.history import store as history_store
 from plimsoll.relay.history.link import Link
-from plimsoll.relay.history.statements import Remembered
+from plimsoll.relay.history.statements import Remembered, Session, write_lives
 from plimsoll.relay.history.store import Store
 from plimsoll.relay.lives.life import Acknowledgement, End, Life
 from plimsoll.relay.settings import HistorySettings
@@ -276,8 +276,21 @@ async def test_what_began_and_ended_between_two_looks_is_there(
     assert rows(newest_database, "acknowledged_by")[0] == {"acknowledged_by": "me"}
 
 
+async def test_an_earlier_life_that_is_told_late_is_a_row_of_its_own(
+    newest_database: Database, store: Store, other: Store
+) -> None:
+    """Prometheus may have been away when the later one was seen."""
+    await tell(store, life(100, ended=150))
+    for teller in (other, store):
+        assert await tell(teller, life(0, ended=50, told=False)) == ()
+    assert await tell(other, life(90, ended=120)) == (), "that is the later one"
+
+    assert spans(newest_database) == [(0, 50), (100, 150)]
+
+
 async def test_nothing_ends_before_it_began(newest_database: Database, store: Store) -> None:
-    await tell(store, life(0, ended=-5))
+    for _ in range(2):
+        await tell(store, life(0, ended=-5))
 
     assert spans(newest_database) == [(0, 0)]
 
@@ -323,6 +336,34 @@ def written(database: Database) -> list[Any]:
     )
     with database.connect() as session:
         return session.execute(query.encode()).fetchall()
+
+
+async def test_texts_that_change_with_each_look_leave_the_indexes_alone(database: Database) -> None:
+    """What fires for weeks, with another value each time, would make them grow without end."""
+
+    def lives(look: int) -> list[Life]:
+        texts = {**TEXTS, "value": str(look), "description": f"It is {look} % full. " * 10}
+        return [life(0, look, texts=texts, labels={"datname": str(number)}) for number in range(100)]
+
+    async with store_of(database) as store:
+        for look in range(6):
+            await tell(store, *lives(look), now=look)
+
+        async with store._link.transaction() as session:
+            before = await rewritten(session)
+            await write_lives(session, lives(6), store._limits, at(6))
+            after = await rewritten(session)
+
+    assert after == (before[0] + 100, before[1] + 100)
+
+
+async def rewritten(session: Session) -> tuple[int, int]:
+    """Give how many alerts this session has updated, and how many of them without telling an index."""
+    cursor = await session.execute(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'alert'"
+    )
+    updates, in_place = await cursor.fetchone() or (0, 0)
+    return updates, in_place
 
 
 async def test_what_is_remembered_can_be_told_again(
@@ -480,14 +521,14 @@ async def test_what_was_seen_earlier_does_not_undo_what_was_seen_later(
 
 async def test_deliveries_are_written_once(newest_database: Database, store: Store) -> None:
     first = Delivery("ops", "msg_1", ("a", "b"), "failed", 500, T0, 0.25)
-    retry = first._replace(result="unreachable", status=None, at=at(1), identities=())
+    retry = first._replace(result="unreachable", http_status=None, attempted_at=at(1), identities=())
 
     await store.exchange((), [first], None, T0)
     await store.exchange((), [first, retry], None, T0)
 
     with newest_database.connect() as session:
         found = session.execute(
-            "SELECT receiver, webhook_id, fingerprints, result, status, duration_seconds, at"
+            "SELECT receiver, webhook_id, fingerprints, result, http_status, duration_seconds, attempted_at"
             " FROM plimsoll.delivery ORDER BY id"
         ).fetchall()
     assert found == [
@@ -501,6 +542,16 @@ async def test_progress_never_goes_back(store: Store, other: Store) -> None:
     for each, told, expected in ((store, 10, 10), (other, 5, 10), (other, 20, 20), (store, None, 20)):
         moment = None if told is None else at(told)
         assert await each.exchange((), (), moment, T0) == Remembered((), at(expected), {})
+
+
+async def test_what_a_clock_wrote_that_was_ahead_is_mended(store: Store, newest_database: Database) -> None:
+    year = 365 * 86400
+    await store.exchange([life(seen=year)], (), at(year), at(year))
+
+    known = await store.exchange([life(seen=60, texts={"summary": "newer"})], (), at(60), at(60))
+
+    assert known.covered_until == at(60)
+    assert row(newest_database, "title, last_seen_at") == {"title": "newer", "last_seen_at": at(60)}
 
 
 async def test_the_ends_of_the_last_quarter_of_an_hour_are_remembered(store: Store, other: Store) -> None:
@@ -612,9 +663,10 @@ async def test_an_alert_without_a_name_or_severity_harms_nobody(
     foreign = Life(Alert({"team": "x", "severity": "page"}, {}, T0), T0)
 
     assert await tell(store, foreign) == (foreign,)
-    assert row(newest_database, "alertname, severity, labels") == {
+    assert row(newest_database, "alertname, severity, category, labels") == {
         "alertname": "(no name)",
         "severity": "unknown",
+        "category": None,
         "labels": {"team": "x", "severity": "page"},
     }
 

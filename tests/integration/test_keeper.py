@@ -11,9 +11,9 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from plimsoll.alerts.settings import AcknowledgementSettings
+from plimsoll.relay.acknowledging.keeper import Keeper
 from plimsoll.relay.acknowledging.silences import make, matchers_for
 from plimsoll.relay.alert import Alert
-from plimsoll.relay.keeper import Keeper
 from plimsoll.relay.lives.life import Acknowledgement, End, Life
 from plimsoll.relay.lives.look import Look
 from plimsoll.relay.sources.alertmanager import Alertmanager, Silence
@@ -31,7 +31,7 @@ NOT_TOLD = "an Alertmanager was not told that alerts have resolved"
 DOING = {
     "/api/v2/silences": json.dumps({"silenceID": "ending"}),
     "/api/v2/silence/over": "",
-    "/api/v2/alerts": "",
+    "/api/v2/alerts": "[]",
 }
 
 

@@ -46,7 +46,7 @@ DELIVERY: dict[str, Any] = {
     "fingerprints": ["f"],
     "result": "delivered",
     "duration_seconds": 0.1,
-    "at": "2026-01-01 12:00Z",
+    "attempted_at": "2026-01-01 12:00Z",
 }
 
 
@@ -133,6 +133,19 @@ async def test_a_schema_that_others_use_stays(newest_database: Database) -> None
     assert count(newest_database, "mine") == 1
     assert [name for kind, name, _ in schema(newest_database) if kind == "r"] == ["mine"]
     assert await bring(newest_database) == (0, NEWEST)
+
+
+async def test_every_table_and_column_says_what_it_means(newest_database: Database) -> None:
+    await bring(newest_database)
+
+    with newest_database.connect() as session:
+        bare = session.execute(
+            "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+            " WHERE c.relnamespace = 'plimsoll'::regnamespace AND c.relkind = 'r' AND NOT a.attisdropped"
+            " AND (obj_description(c.oid) IS NULL"
+            "      OR a.attnum > 0 AND a.attname <> 'id' AND col_description(c.oid, a.attnum) IS NULL)"
+        ).fetchall()
+    assert bare == []
 
 
 async def test_a_view_on_our_tables_keeps_them_whole(newest_database: Database) -> None:

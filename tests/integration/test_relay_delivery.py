@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,7 +50,7 @@ RETRIED: dict[str, tuple[list[Answer], dict[str, float]]] = {
 UNREACHED = {"unknown": 404, "inactive": 410}
 """Receivers whom the relay does not tell, as it calls them, and what it answers."""
 
-SHARED = ["ops", *RETRIED, "refusing", "reminded", "rotated", "guarded"]
+SHARED = ["ops", *RETRIED, "refusing", "reminded", "rotated", "guarded", "returning"]
 
 
 @dataclass
@@ -224,6 +225,31 @@ def test_a_reminder_is_another_notification_and_its_retry_is_not(world: World) -
     assert reminders[0].body == first.body
     world.check_resolves("reminded")
     eventually(lambda: deliveries(world.relay, "reminded") == {"failed": 1, "delivered": 3})
+
+
+def test_what_comes_back_with_its_former_start_is_another_notification(world: World) -> None:
+    """As when Prometheus cannot reach Alertmanager for a while, which then takes the alert for resolved."""
+    start = datetime.now(UTC)
+    send_again(world, start, left=2)
+    (first,) = world.wait_for("returning", "firing")
+    (resolved,) = world.wait_for("returning", "resolved")
+    world.receivers["returning"].answers.append(500)
+    send_again(world, start, left=300)
+    _, *later = world.wait_for("returning", "firing", 3)
+    check_retries(later)
+    assert later[0].body == first.body
+    assert len({first.id, resolved.id, later[0].id}) == 3
+    eventually(lambda: deliveries(world.relay, "returning") == {"failed": 1, "delivered": 3})
+
+
+def send_again(world: World, start: datetime, left: float) -> None:
+    """Send an alert that began at some time and fires for some more seconds."""
+    alert = {
+        "labels": {"alertname": "Trouble", "way": "returning"},
+        "startsAt": start.isoformat(),
+        "endsAt": (datetime.now(UTC) + timedelta(seconds=left)).isoformat(),
+    }
+    Inbox(world.alertmanager.url)._ask("POST", "/api/v2/alerts", [alert])
 
 
 @pytest.mark.parametrize("reason", UNREACHED)

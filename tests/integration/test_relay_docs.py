@@ -7,13 +7,15 @@ import base64
 import re
 import shlex
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from psycopg.rows import dict_row
 from standardwebhooks import WebhookVerificationError
 
 from fix_postgres import Database
@@ -37,7 +39,7 @@ from support import require_program, said_by
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/relay.md").read_text()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
-(EXAMPLE,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+(EXAMPLE,) = re.findall(r"<!-- example -->\n```yaml\n(.*?)```", PAGE, re.DOTALL)
 QUERIES = re.findall(r"<!-- query -->\n```sql\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = re.findall(r"^    (plimsoll .*)$", PAGE, re.MULTILINE) + re.findall(
     r"`(plimsoll \S+ --[^`]*)`", PAGE
@@ -209,12 +211,19 @@ def lives() -> list[Life]:
     ]
 
 
-async def written(dsn: str) -> list[Life]:
-    store = Store(HistorySettings.model_validate({"dsn": dsn}), 300.0)
+def delivery() -> Delivery:
     told = tuple(life.alert.identity for life in lives())
-    delivery = Delivery("ops", "msg_1", told, "delivered", 204, NOW, 0.1)
+    return Delivery("ops", "msg_1", told, "delivered", 204, NOW, 0.1)
+
+
+async def written(
+    dsn: str, told: Sequence[Life] | None = None, deliveries: Sequence[Delivery] | None = None
+) -> list[Life]:
+    """Write lives and deliveries, or those above; give what has not ended."""
+    store = Store(HistorySettings.model_validate({"dsn": dsn}), 300.0)
     try:
-        return list((await store.exchange(lives(), [delivery], NOW, NOW)).unresolved)
+        remembered = await store.exchange(told or lives(), deliveries or [delivery()], NOW, NOW)
+        return list(remembered.unresolved)
     finally:
         await store.close()
 
@@ -225,28 +234,45 @@ def history(newest_database: Database) -> Database:
     return newest_database
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.splitlines()[0])
-def test_every_query_answers(history: Database, query: str) -> None:
+def answers(history: Database, title: str) -> list[dict[str, Any]]:
+    """Give what the query under a title answers."""
+    (query,) = [each for each in QUERIES if each.startswith(f"-- {title}")]
     with history.connect() as session:
-        cursor = session.execute(query)
-        columns = [column.name for column in cursor.description or ()]
-        rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
-    assert len(rows) == 2
-    if "lasted" in columns:
-        assert [(row["severity"], row["lasted"]) for row in rows] == [
-            ("critical", timedelta(hours=1)),
-            ("info", None),
-        ]
-    if "median_seconds" in columns:
-        assert [(row["taken"], row["median_seconds"]) for row in rows] == [(1, 30)] * 2
-    if "webhook_id" in columns:
-        assert {(row["receiver"], row["result"], row["status"]) for row in rows} == {
-            ("ops", "delivered", 204)
-        }
+        return session.cursor(row_factory=dict_row).execute(query.encode()).fetchall()
+
+
+def test_the_gravest_of_last_night_stand_first(history: Database) -> None:
+    rows = answers(history, "What happened last night")
+
+    lasted = [(row["severity"], row["lasted"]) for row in rows]
+    assert lasted == [("critical", timedelta(hours=1)), ("info", None)]
+
+
+def test_how_long_it_takes_until_somebody_takes_one(history: Database) -> None:
+    rows = answers(history, "How long does it take")
+
+    assert [(row["taken"], row["median_seconds"]) for row in rows] == [(1, 30)] * 2
+
+
+def test_each_delivery_of_an_alert_is_told_once_however_often_it_fired(history: Database) -> None:
+    earlier = [
+        replace(each, alert=replace(each.alert, starts_at=NOW - begun), ended=End(NOW - ended, told=True))
+        for each in lives()
+        for begun, ended in [(timedelta(days=2), timedelta(days=1)), (timedelta(hours=3), timedelta(hours=2))]
+    ]
+    first = Delivery("ops", "msg_0", (earlier[0].alert.identity,), "failed", 503, NOW - timedelta(days=2), 1)
+    other = first._replace(webhook_id="msg_2", identities=("of another alert",))
+    asyncio.run(written(history.server.dsn(history.name), earlier, [first, other]))
+    with history.connect() as session:
+        assert session.execute("SELECT count(*) FROM plimsoll.alert").fetchone() == (6,)
+
+    rows = answers(history, "Was the receiver told")
+    told = [(row["attempted_at"], row["receiver"], row["result"], row["http_status"]) for row in rows]
+    assert told == [(NOW, "ops", "delivered", 204), (first.attempted_at, "ops", "failed", 503)]
 
 
 def test_all_is_found() -> None:
-    assert (len(QUERIES), len(COMMANDS)) == (PAGE.count("<!-- query -->"), 6)
+    assert (len(QUERIES), len(COMMANDS)) == (PAGE.count("<!-- query -->"), 7)
 
 
 @pytest.fixture

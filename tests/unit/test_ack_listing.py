@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plimsoll.cli import main
+from plimsoll.cli.ack import parse_limit
 from plimsoll.config import ConfigError
-from plimsoll.relay.acknowledging.command import parse_limit
-from plimsoll.relay.acknowledging.listing import age, as_json, called, rows, table
-from plimsoll.relay.acknowledging.person import login_name
-from plimsoll.relay.acknowledging.selection import Selection
+from plimsoll.relay.ack.listing import age, as_json, called, few, rows, table
+from plimsoll.relay.ack.person import login_name
+from plimsoll.relay.ack.selection import Selection
+from plimsoll.relay.ack.targets import read_targets
 from plimsoll.relay.acknowledging.silences import make
-from plimsoll.relay.acknowledging.targets import read_targets
 from plimsoll.relay.alert import Alert
 from plimsoll.relay.sources.alertmanager import Listed, Silence
 
@@ -87,12 +90,13 @@ def test_a_table_is_safe_for_a_terminal() -> None:
 
 
 def test_json_says_the_same() -> None:
-    facts = {each["alert"]: each for each in json.loads(as_json(rows([ALERTS], SILENCES, DAY)))}
+    facts = {each["alert"]: each for each in json.loads(as_json(rows([ALERTS], SILENCES, DAY), NOW))}
 
     assert facts["Taken"] == {
         "state": "acknowledged",
         "severity": "critical",
         "starts_at": "2026-11-21T09:00:00Z",
+        "age_seconds": 3600,
         "owner": "ann",
         "comment": "on it",
         "until": "2026-11-23T10:00:00Z",
@@ -105,7 +109,7 @@ def test_json_says_the_same() -> None:
 
 
 def test_until_is_the_end_where_nobody_prolongs() -> None:
-    ends = {row.alert.name: row.until for row in rows([ALERTS], SILENCES, None)}
+    ends = {row.alert.name: row.until for row in rows([ALERTS], SILENCES, 0.0)}
 
     assert ends["Theirs"] == ends["Planned"] == NOW - timedelta(minutes=45)
     assert ends["Taken"] == NOW + timedelta(days=2), "its comment says so"
@@ -149,6 +153,16 @@ def alert(**labels: str) -> Alert:
         (["job="], True),
         (["Full", "text=a=b"], False),
         (["{}"], True),
+        (['Full{server="a"}'], True),
+        (['Full{server="b"}'], False),
+        (['Other{server="a"}'], False),
+        (['d00df00dd00df00d{server="a"}', "severity=high"], True),
+        (["alertname=~F.*", "server!=b", "severity!~low|info"], True),
+        (["alertname=~Fu"], False),
+        (["server!=a"], False),
+        (["server!~a|b"], False),
+        (['server="a"'], True),
+        (["server=~"], False),
     ],
 )
 def test_a_selection(texts: list[str], fits: bool) -> None:
@@ -159,18 +173,42 @@ def test_a_selection(texts: list[str], fits: bool) -> None:
     ("texts", "message"),
     [
         ([" "], "the name of an alert must not be empty"),
-        (["Full", "Other"], "must be label=value or {matchers}, is 'Other'"),
-        (["=x"], "'' is no label name"),
-        (["{a=b}"], "position 4: the value of a must stand in quotes"),
+        (["Full", "Other"], "Other: must be label=value or {matchers}; only the first may be a name or"),
+        (["=x"], "=x: '' is no label name"),
+        (["{a=b}"], "{a=b}: position 4: the value of a must stand in quotes"),
+        (["Full{a=b}"], "{a=b}: position 4: the value of a must stand in quotes"),
+        (['{a="}'], "lacks its closing"),
+        (["a=~("], "a=~(: '(' is no regular expression"),
+        (["a!b=c"], "a!b=c: must be label=value"),
     ],
 )
 def test_what_is_no_selection(texts: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=message.replace("{", r"\{").replace("}", r"\}")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         Selection.parse(texts)
 
 
 def test_an_alert_is_called_by_all_that_it_is_about() -> None:
     assert called(alert(server="a\x07")) == r'Full{server="a\u0007"}'
+    assert called(alert()) == "Full"
+    assert called(Alert({"severity": "high"}, None, NOW)) == "{}"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_an_alert_is_called_selects_it(one: str, other: str) -> None:
+    meant = alert(server=one)
+
+    selection = Selection.parse([called(meant)])
+
+    assert called(meant).isprintable()
+    assert selection.fits(meant)
+    assert selection.fits(alert(server=other)) == (one == other)
+
+
+def test_ten_are_named() -> None:
+    names = [str(number) for number in range(12)]
+
+    assert few(names[:10]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert few(names) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
 
 
 # the command line
@@ -188,9 +226,9 @@ def test_an_alert_is_called_by_all_that_it_is_about() -> None:
         (["--list", "--comment="], "--comment is for acknowledging"),
         (["A", "--format=json"], "--format goes with --list only"),
         (["A", "--by= "], "--by must not be empty"),
-        (["A", "--for=soon"], "must be a duration such as"),
-        (["A", "--for=0"], "must be 1s to 1y"),
-        (["A", "B"], "must be label=value or {matchers}, is 'B'"),
+        (["A", "--for=soon"], "argument --for: must be a duration such as"),
+        (["A", "--for=0"], "argument --for: must be 1s to 1y"),
+        (["A", "B"], "B: must be label=value or {matchers}; only the first may be a name"),
     ],
 )
 def test_arguments_that_do_not_go_together(

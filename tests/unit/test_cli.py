@@ -88,7 +88,7 @@ def test_help_lists_the_commands() -> None:
             "serve",
             ["--config.file", "--web.listen-address", "--scrape.timeout", "--log.level", "--log.format"],
         ),
-        ("check", ["--config.file", "--connect"]),
+        ("check", ["--config.file", "--only", "--connect"]),
         ("demo", ["--dsn"]),
     ],
 )
@@ -123,6 +123,9 @@ def test_version() -> None:
         (["serve", "--log.level", "trace"], "invalid choice: 'trace'"),
         (["serve", "--log.format", "xml"], "invalid choice: 'xml'"),
         (["check", "plimsoll.yml"], "unrecognized arguments: plimsoll.yml"),
+        (["check", "--only", "demo"], "invalid choice: 'demo'"),
+        (["check", "--only", "relay"], "--only relay goes with --config.file"),
+        (["check", "--only", "render", "--connect"], "--connect does not go with --only render"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments: list[str], complaint: str) -> None:
@@ -299,3 +302,82 @@ def test_check_tells_the_mistakes_of_every_part(tmp_path: Path, capsys: pytest.C
         "2: containers[0].timeout:",
         "3: nonsense:",
     ]
+
+
+RELAY = """\
+webhooks:
+  default: {url: "https://hooks.example.com/all"}
+  ops: {url: "https://hooks.example.com/ops", secret_file: ops, min_severity: high}
+relay: {url: "http://relay:9746", token_file: token}
+"""
+HISTORY = "history: {dsn_file: history}\n"
+WATCHED = "postgres: {servers: [{name: main, dsn_file: main}]}\n"
+SECRETS = {
+    "ops": "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    "token": PASSWORD,
+    "history": f"postgresql://relay:{PASSWORD}@db/history",
+    "main": f"postgresql://plimsoll:{PASSWORD}@db/postgres",
+}
+NOT_WATCHED = "0 server(s), 0 engine(s)"
+
+
+def checked(path: Path, *flags: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Give what a check says, with what it finds wrong, without the file's name."""
+    status = cli.main(["check", f"--config.file={path}", *flags])
+    out, err = capsys.readouterr()
+    assert status == (cli.FAILED if err else cli.GOOD)
+    assert PASSWORD not in out + err
+    return (out + err).replace(f"{path}:", "").strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "summary"),
+    [
+        (RELAY, [], f"{NOT_WATCHED}, {PRESETS} alert(s), 1 signed receiver(s), no history configured"),
+        (RELAY, ["--only=relay"], "1 signed receiver(s), no history configured"),
+        (RELAY + HISTORY, ["--only=relay"], "1 signed receiver(s), a history configured"),
+        (RELAY, ["--only=render"], f"{PRESETS} alert(s) configured"),
+        ("alerts: {}\n", ["--only=render"], f"{PRESETS} alert(s) configured"),
+        (WATCHED, ["--only=serve"], "1 server(s), 0 engine(s) configured"),
+        (RELAY, ["--only=serve"], "nothing to watch: postgres or containers is required"),
+        ("alerts: {}\n", [], "nothing to watch: postgres or containers is required"),
+        (WATCHED, ["--only=relay"], "1: relay: is required"),
+        (WATCHED + HISTORY, [], "1: relay: is required"),
+    ],
+)
+def test_check_looks_at_what_is_there_or_asked_for(
+    text: str, flags: list[str], summary: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, secret in SECRETS.items():
+        (tmp_path / name).write_text(secret)
+
+    assert checked(write(tmp_path, text), *flags, capsys=capsys) == summary
+
+
+@pytest.mark.parametrize(
+    ("only", "present", "missing"),
+    [
+        ("relay", {"ops", "token", "history"}, ["1: postgres.servers[0].dsn_file"]),
+        ("serve", {"main"}, ["4: webhooks.ops.secret_file", "5: relay.token_file", "6: history.dsn_file"]),
+    ],
+)
+def test_each_machine_checks_its_own(
+    only: str, present: set[str], missing: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in present:
+        (tmp_path / name).write_text(SECRETS[name])
+    path = write(tmp_path, WATCHED + RELAY + HISTORY)
+
+    assert checked(path, f"--only={only}", capsys=capsys).endswith(" configured")
+    whole = checked(path, capsys=capsys).splitlines()
+    assert [line.partition(": the file cannot be read: ")[0] for line in whole] == missing
+
+
+def test_rendering_needs_the_variables_of_urls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    path = write(tmp_path, 'webhooks: {default: {url: "${NOT_SET}"}}\n')
+
+    found = checked(path, "--only=render", capsys=capsys)
+    assert found == "1: webhooks.default.url: the environment variable NOT_SET is not set"

@@ -77,6 +77,13 @@ def test_a_severity_of_others_is_unknown(severity: str | None, written: str) -> 
     assert row_of_life(life(labels=labels))["severity"] == written
 
 
+@pytest.mark.parametrize("label", ["category", "organization"])
+def test_a_label_that_is_not_there_is_unknown(label: str) -> None:
+    assert row_of_life(life())[label] is None
+    assert row_of_life(life(labels={label: ""}))[label] is None
+    assert row_of_life(life(labels={label: "x"}))[label] == "x"
+
+
 @pytest.mark.parametrize(
     ("labels", "kind", "name"),
     [

@@ -137,6 +137,15 @@ def test_a_silence_made_again_takes_nothing_anew() -> None:
     assert known == Acknowledgement(BEGAN, "ann", "on it", "2", NOW + LIMIT)
 
 
+def test_who_replaces_their_own_silence_has_not_taken_it_anew() -> None:
+    later = replace(ours("2", made=NOW), comment="ACK! until noon [plimsoll, until 2026-11-22T12:00:00Z]")
+
+    kept = look([(life(ours()), {"2"})], [later, expired(ours())])
+
+    assert only(kept) == Acknowledgement(BEGAN, "ann", "until noon", "2", NOW + timedelta(hours=26))
+    assert nothing_to_do(kept)
+
+
 def test_somebody_else_takes_it_anew() -> None:
     other = replace(ours("2", made=NOW), created_by="cid")
 
@@ -361,6 +370,17 @@ class FakeAlertmanager:
 STEPS = st.lists(st.sampled_from(["both", "first", "second", "wait", "lose"]), max_size=40)
 
 
+@pytest.mark.parametrize(("age", "goes_on"), [(PERIOD, True), (2 * PERIOD, False)])
+def test_what_nobody_has_seen_for_a_period_is_not_silenced_further(age: timedelta, goes_on: bool) -> None:
+    unseen = replace(life(ours()), last_seen=NOW - age)
+    near = ours(left=timedelta(minutes=1))
+
+    kept = look([(unseen, None)], [near])
+    assert (bool(kept.prolong), only(kept) is not None) == (goes_on, True)
+    lost = look([(unseen, None)], [lapsed(ours())])
+    assert (bool(lost.make), lost.expire) == (goes_on, ())
+
+
 @given(STEPS)
 def test_two_relays_keep_it_until_its_alert_has_resolved(steps: list[str]) -> None:
     """Whatever is lost, and whoever acts when: it goes on, in two copies at most, and all end."""
@@ -375,7 +395,8 @@ def test_two_relays_keep_it_until_its_alert_has_resolved(steps: list[str]) -> No
         listed = alertmanager.at(now)
         for name in acting:
             holding = {each.id for each in listed if each.state == "active" and covers(each, LABELS)}
-            kept = look([(relays[name], holding)], listed, former=[ours()], now=now)
+            seen = replace(relays[name], last_seen=now)
+            kept = look([(seen, holding)], listed, former=[ours()], now=now)
             relays[name] = replace(relays[name], acknowledgement=only(kept))
             alertmanager.obey(kept, now)
             assert (taken(kept).by, taken(kept).at) == ("ann", BEGAN)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plimsoll.relay.notification import Notification, read, read_time, webhook_id
+from plimsoll.relay.notification import Notification, another_id, read, webhook_id
+from plimsoll.relay.times import read_time
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -55,10 +56,12 @@ def body(*alerts: Any, **changes: Any) -> bytes:
 
 
 def test_what_fires() -> None:
-    notification = read(body())
+    notification = read(body(truncatedAlerts=7))
 
     assert notification.receiver == "ops"
     assert notification.group_key == '{}:{alertname="DatabaseGrowthHigh"}'
+    assert notification.external_url == "http://alertmanager:9093"
+    assert notification.truncated == 7
     (told,) = notification.alerts
     assert (told.status, told.ends_at) == ("firing", None)
     assert told.alert.labels == {"alertname": "DatabaseGrowthHigh", "datname": "größer"}
@@ -127,6 +130,11 @@ def test_odd_json_does_no_harm(oddity: str) -> None:
     assert read(body().replace(b"{", b"{" + oddity.encode() + b",", 1)).receiver == "ops"
 
 
+@pytest.mark.parametrize("odd", [None, "many", 1.5, [1], 10**18])
+def test_an_odd_number_of_alerts_left_out_is_none(odd: Any) -> None:
+    assert read(body(truncatedAlerts=odd, externalURL=odd)).truncated == 0
+
+
 @given(st.binary())
 def test_bytes_are_refused_in_words(noise: bytes) -> None:
     with pytest.raises(ValueError, match=r"^(it|alerts) (is|must)"):
@@ -183,9 +191,12 @@ def identity(notification: Notification, after: timedelta, receiver: str = "ops"
 def test_a_later_release_has_to_give_the_same() -> None:
     """Else whoever updates the relay while Alertmanager retries is told twice."""
     state = '["a1","firing","2026-03-01T12:00:00+00:00"]'
-    content = f'["ops","{{}}:{{alertname=\\"DatabaseGrowthHigh\\"}}",[{state}],0]'
+    content = f'["ops","{{}}:{{alertname=\\"DatabaseGrowthHigh\\"}}",[{state}],0,0.0]'
 
-    assert identity(told(A), HOUR) == "msg_" + hashlib.sha256(content.encode()).hexdigest()[:32]
+    first = "msg_" + hashlib.sha256(content.encode()).hexdigest()[:32]
+    assert identity(told(A), HOUR) == first
+    content = f'["{first}","msg_b"]'
+    assert another_id(first, "msg_b") == "msg_" + hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def test_a_retry_and_another_alertmanagers_copy_have_the_same() -> None:
@@ -218,6 +229,7 @@ def test_each_reminder_has_another(first: int, late: int, number: int) -> None:
         told({**A, "startsAt": "2026-03-01T12:00:01Z"}),
         told({**A, "fingerprint": "c3"}),
         told(A, groupKey="other"),
+        told(A, truncatedAlerts=50),
     ],
 )
 def test_another_notification_has_another(other: Notification) -> None:
@@ -226,6 +238,13 @@ def test_another_notification_has_another(other: Notification) -> None:
 
 def test_another_receiver_has_another() -> None:
     assert identity(told(A), HOUR, "dba") != identity(told(A), HOUR)
+
+
+def test_another_interval_that_is_assumed_means_other_reminders() -> None:
+    by_the_hour = webhook_id("ops", told(A), 3600.0, START + 2.1 * HOUR)
+
+    assert by_the_hour != webhook_id("ops", told(A), 12 * 3600.0, START + 25 * HOUR)
+    assert webhook_id("ops", told(A), 3600.0, START) == webhook_id("ops", told(A), REPEAT, START)
 
 
 def test_reminders_are_counted_from_the_latest_event() -> None:

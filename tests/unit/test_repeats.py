@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from plimsoll.alerts.rendering import render
@@ -43,6 +45,46 @@ def test_alertmanagers_own_default() -> None:
     }
 
 
+GROUPED = """
+route:
+  receiver: default
+  group_interval: 10m
+  repeat_interval: 5m
+  routes:
+    - receiver: ops
+      repeat_interval: 30m
+      group_interval: 1h
+      routes: [{receiver: dba, repeat_interval: 2h}]
+    - {receiver: night, group_interval: 1m}
+"""
+
+
+def test_only_a_flush_reminds() -> None:
+    assert repeat_intervals(GROUPED) == {
+        "default": HOUR / 6,
+        "ops": HOUR,
+        "dba": 2 * HOUR,
+        "night": HOUR / 12,
+    }
+    assert repeat_intervals("route: {receiver: ops, repeat_interval: 10s}") == {"ops": HOUR / 12}
+
+
+def test_the_same_text_is_read_once_and_nobody_can_change_what_came_of_it() -> None:
+    text = "route: {receiver: once}"
+
+    assert repeat_intervals(text) is repeat_intervals(str(text.encode(), "ascii"))
+    with pytest.raises(TypeError):
+        repeat_intervals(text)["once"] = 1.0  # type: ignore[index]
+
+
+def test_a_large_one_is_read_soon() -> None:
+    routes = "".join(f"    - {{receiver: team{number}, continue: true}}\n" for number in range(5000))
+    began = time.process_time()
+
+    assert len(repeat_intervals(f"route:\n  receiver: default\n  routes:\n{routes}")) == 5001
+    assert time.process_time() - began < 3
+
+
 def test_what_we_compile_says_what_is_taken_before_it_is_known() -> None:
     compiled = render(None).files["alertmanager/alertmanager.yml"]
 
@@ -65,6 +107,9 @@ def test_what_we_compile_says_what_is_taken_before_it_is_known() -> None:
         "route: !!python/object:os.system {}",
         "since: 2026-13-45",
         "[" * 500,
+        "[" * 300 + "]" * 300,
+        "[" * 100_000,
+        "- " * 100_000,
         "\0",
     ],
 )

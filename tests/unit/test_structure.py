@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
 import re
 from collections import Counter
@@ -18,6 +19,7 @@ from plimsoll.alerts.labels import RESERVED_LABELS
 from plimsoll.serve import self_metrics
 from plimsoll.serve.collectors import COLLECTORS, Collector
 from plimsoll.serve.metrics import Family
+from relay_page import Published, families
 
 PACKAGE = Path(plimsoll.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -70,9 +72,9 @@ ALERTS = (
 """The layers of `plimsoll.alerts`: each may import those before it."""
 
 RELAY = (
-    *("alert", "delivery", "settings", "lives", "signing", "notification", "repeats", "sources"),
-    *("acknowledging", "history", "forwarding", "memory", "witnesses", "counts", "keeper", "rounds"),
-    *("relay", "command"),
+    *("times", "alert", "delivery", "fields", "settings", "lives", "signing", "notification", "repeats"),
+    *("sources", "witnesses", "acknowledging", "ack", "history", "forwarding", "memory", "counts"),
+    *("rounds", "relay", "check", "command"),
 )
 """The layers of `plimsoll.relay`: each may import those before it."""
 
@@ -99,6 +101,24 @@ LABELS = {
 
 FAMILIES = [family for collector in COLLECTORS for family in collector.families]
 FAMILIES += self_metrics.FAMILIES
+RELAY_FAMILIES = asyncio.run(families())
+SHARED = {
+    "plimsoll_config_last_reload_successful",
+    "plimsoll_config_last_reload_success_timestamp_seconds",
+} | {self_metrics.BUILD.name}
+"""What both programs publish."""
+
+STATEMENTS = {
+    "statement": PACKAGE / "serve" / "sources" / "sql",
+    "query": PACKAGE / "relay" / "history" / "sql",
+}
+"""Where the SQL is that a function of that name reads."""
+
+SQL = re.compile(
+    r"\b(SELECT\s.*\sFROM|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|(CREATE|ALTER|DROP)\s+[A-Z]+"
+    r"|SET\s+(LOCAL|SESSION)|BEGIN|COMMIT|ROLLBACK|TRUNCATE|GRANT)\b",
+    re.DOTALL,
+)
 
 
 def name_of(path: Path) -> str:
@@ -174,18 +194,46 @@ def test_each_collector_stands_in_a_file_of_its_name() -> None:
         assert collector.__module__ == f"plimsoll.serve.collectors.{collector.name}"
 
 
-def test_every_sql_file_is_used_and_exists() -> None:
+@pytest.mark.parametrize("reader", STATEMENTS)
+def test_every_sql_file_is_used_and_exists(reader: str) -> None:
+    folder = STATEMENTS[reader]
     used = {
         node.args[0].value
-        for path in MODULES
+        for path in sorted(folder.parents[1].rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id == "statement"
+        and node.func.id == reader
         and isinstance(node.args[0], ast.Constant)
     }
 
-    assert used == {path.stem for path in (PACKAGE / "serve" / "sources" / "sql").glob("*.sql")}
+    assert used == {path.stem for path in folder.glob("*.sql")}
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """Give each string of a module that is no docstring, with its line."""
+    tree = ast.parse(path.read_text("utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize(
+    "text", ["SELECT 1\nFROM a", "INSERT  INTO a", "UPDATE a\nSET b", "DROP TABLE a", "COMMIT"]
+)
+def test_sql_is_known_when_it_is_seen(text: str) -> None:
+    assert SQL.search(text)
+
+
+def test_only_the_history_of_the_relay_talks_to_a_database() -> None:
+    relay = PACKAGE / "relay"
+    others = [path for path in sorted(relay.rglob("*.py")) if relay / "history" not in path.parents]
+    written = [f"{name_of(path)}:{line}" for path in others for line, text in texts(path) if SQL.search(text)]
+
+    assert written == []
+    assert any(SQL.search(text) for _, text in texts(relay / "history" / "migrating.py"))
+    assert not [path for path in relay.rglob("*.sql") if relay / "history" not in path.parents]
 
 
 def test_no_statement_writes() -> None:
@@ -222,8 +270,8 @@ def test_each_family_has_a_name_of_its_own() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_families_follow_the_conventions_for_names(family: Family) -> None:
+@pytest.mark.parametrize("family", [*FAMILIES, *RELAY_FAMILIES], ids=lambda family: family.name)
+def test_families_follow_the_conventions_for_names(family: Family | Published) -> None:
     """See https://prometheus.io/docs/practices/naming/."""
     prefix, _, rest = family.name.partition("_")
     assert prefix in LABELS
@@ -243,8 +291,8 @@ def test_families_follow_the_conventions_for_names(family: Family) -> None:
         assert family.name.endswith("_timestamp_seconds")
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_families_have_the_labels_of_their_kind(family: Family) -> None:
+@pytest.mark.parametrize("family", [*FAMILIES, *RELAY_FAMILIES], ids=lambda family: family.name)
+def test_families_have_the_labels_of_their_kind(family: Family | Published) -> None:
     first = LABELS[family.name.partition("_")[0]]
 
     assert family.labels[: len(first)] == first
@@ -254,10 +302,20 @@ def test_families_have_the_labels_of_their_kind(family: Family) -> None:
         assert label not in {"le", "quantile", "job", "instance"}
 
 
-def test_no_label_of_ours_can_be_declared_by_users() -> None:
-    labels = {label for family in FAMILIES if family is not self_metrics.BUILD for label in family.labels}
+@pytest.mark.parametrize("families", [FAMILIES, RELAY_FAMILIES], ids=["exporter", "relay"])
+def test_no_label_of_ours_can_be_declared_by_users(families: list[Family | Published]) -> None:
+    named = {family.name: set(family.labels) for family in families}
+    assert named.pop(self_metrics.BUILD.name) == {"version"}
 
-    assert labels <= RESERVED_LABELS
+    assert set().union(*named.values()) <= RESERVED_LABELS
+
+
+def test_what_both_programs_publish_means_the_same() -> None:
+    relay = {family.name: (family.kind, family.help, family.labels) for family in RELAY_FAMILIES}
+    exporter = {family.name: (family.kind, family.help, family.labels) for family in FAMILIES}
+
+    assert relay.keys() & exporter.keys() == SHARED
+    assert {name: relay[name] for name in SHARED} == {name: exporter[name] for name in SHARED}
 
 
 def test_every_exception_is_a_family() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
 
@@ -29,6 +30,7 @@ _ANNOTATIONS = ("summary", "description", "threshold", "value", "runbook_url", "
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _URL = re.compile(r"https?://(?:[^\s%\x00-\x20\x7f]|%[0-9a-fA-F]{2})+|\$\{\w+\}.*")
 """Also one that begins with an environment variable which is not resolved, where it does not matter."""
+_VARIABLE = re.compile(r"\$\{\w+\}")
 
 
 def _metric(value: Any) -> str:
@@ -52,7 +54,17 @@ def _url(value: Any) -> str:
         raise ValueError(
             "must be a URL that begins with http:// or https://, without blanks or a % that is no escape"
         )
+    if not value.startswith("${") and not _has_address(_VARIABLE.sub("1", value)):
+        raise ValueError("must be a URL with a host, in [ ] if it is IPv6, and no port but 1 to 65535")
     return value
+
+
+def _has_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _told_as(value: str) -> str:

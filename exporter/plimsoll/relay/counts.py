@@ -87,7 +87,7 @@ def _of_alerts(count: Count) -> Iterator[Metric]:
             min(starts),
         )
     yield GaugeMetricFamily(
-        "plimsoll_relay_last_look_timestamp_seconds",
+        "plimsoll_source_last_poll_timestamp_seconds",
         "When Alertmanager and Prometheus were last asked, in seconds since the epoch.",
         count.at.timestamp(),
     )

@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from plimsoll.relay.alert import Alert
+from plimsoll.relay.times import read_time
 
 _MOST_VALUES = 1_000_000
 """What a body may hold of lists, mappings and values: Python needs some 80 bytes for each."""
 
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,12})?(Z|[+-][0-9]{2}:[0-9]{2})",
-    re.ASCII,
-)
+_MOST_DIGITS = 18
+"""Digits of a number that is read: whatever is longer could be of any size."""
+
 _NEVER = "0001-01-01T00:00:00Z"
 """The zero of Go's time, which is the end of what still fires."""
 
@@ -35,11 +34,16 @@ class Told(NamedTuple):
 
 
 class Notification(NamedTuple):
-    """A notification; `receiver` and `group_key` are Alertmanager's names for whom it tells, and of what."""
+    """A notification; `receiver` and `group_key` are Alertmanager's names for whom it tells, and of what.
+
+    `truncated` is how many more alerts the group has, and `external_url` where that Alertmanager's pages are.
+    """
 
     receiver: str
     group_key: str
     alerts: tuple[Told, ...]
+    truncated: int
+    external_url: str
 
 
 def read(body: bytes) -> Notification:
@@ -56,21 +60,9 @@ def read(body: bytes) -> Notification:
         _text(payload, "receiver", ""),
         _text(payload, "groupKey", ""),
         tuple(_told(alert, f"alerts[{index}]") for index, alert in enumerate(alerts)),
+        truncated if isinstance(truncated := payload.get("truncatedAlerts"), int) else 0,
+        url if isinstance(url := payload.get("externalURL"), str) else "",
     )
-
-
-def read_time(text: str) -> datetime:
-    """Read a time as Go writes it (RFC 3339), to the microsecond.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not _RFC3339.fullmatch(text):
-        raise ValueError("is no time as in RFC 3339")
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("is a time that does not exist") from None
 
 
 def webhook_id(receiver: str, notification: Notification, repeat_interval: float, now: datetime) -> str:
@@ -78,20 +70,31 @@ def webhook_id(receiver: str, notification: Notification, repeat_interval: float
 
     Nothing has to be remembered, so two relays agree, and one that was restarted with itself. Reminders are
     counted from the latest event of the notification: each comes at least one `repeat_interval` (seconds,
-    more than 0) after the last, so its number is higher, and a retry comes within seconds.
+    more than 0) after the last, so its number is higher, and a retry comes within seconds. What is told again
+    after something else has the same, too: see `another_id`.
     """
     events = [told.ends_at or told.alert.starts_at for told in notification.alerts]
     number = math.floor(max(0.0, (now - max(events)).total_seconds()) / repeat_interval)
+    since = number * repeat_interval  # the number alone would mean other times by another interval
     states = sorted(
         (told.alert.fingerprint or "", told.status, told.alert.starts_at.isoformat())
         for told in notification.alerts
     )
-    content = json.dumps([receiver, notification.group_key, states, number], separators=(",", ":"))
+    return _hashed([receiver, notification.group_key, states, notification.truncated, since])
+
+
+def another_id(identity: str, former: str) -> str:
+    """Give the `webhook-id` of what was told with one before, and is told again after `former`."""
+    return _hashed([identity, former])
+
+
+def _hashed(values: list[Any]) -> str:
+    content = json.dumps(values, separators=(",", ":"))
     return f"msg_{hashlib.sha256(content.encode()).hexdigest()[:32]}"
 
 
 def _json(body: bytes) -> Any:
-    """Read JSON without numbers, which nothing here depends on, and which may be of any size."""
+    """Read JSON with short whole numbers only: nothing here depends on others, which may be of any size."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -99,11 +102,15 @@ def _json(body: bytes) -> Any:
     if sum(map(text.count, ",[{")) > _MOST_VALUES:
         raise ValueError(f"it has more than {_MOST_VALUES} values")
     try:
-        return json.loads(text, parse_int=_nothing, parse_float=_nothing, parse_constant=_nothing)
+        return json.loads(text, parse_int=_whole, parse_float=_nothing, parse_constant=_nothing)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError:
         raise ValueError("it is not JSON") from None
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if len(text) <= _MOST_DIGITS else None
 
 
 def _nothing(_: str) -> None:

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import structlog
 
+from plimsoll.relay.acknowledging.keeper import Keeper
 from plimsoll.relay.counts import Count, Counts
 from plimsoll.relay.delivery import Delivery
-from plimsoll.relay.keeper import Keeper
 from plimsoll.relay.lives.life import Life
 from plimsoll.relay.lives.look import Firing, Notice
 from plimsoll.relay.lives.tracker import Tracker
@@ -63,8 +63,8 @@ class Rounds:
 
     def follow(self, settings: Settings) -> None:
         """Go on with other settings from the next round on; what is known stays."""
-        self._settings = settings
         self._witnesses = Witnesses(self._session, settings)
+        self._settings = settings
         self._tracker.grace = timedelta(seconds=settings.relay.grace)
 
     def seen(self, notification: Notification) -> None:

@@ -12,13 +12,12 @@ import aiohttp
 import structlog
 
 from plimsoll.alerts.peer import PeerError
-from plimsoll.relay.acknowledging.silences import merged
 from plimsoll.relay.alert import identity
 from plimsoll.relay.lives.look import Judge, Look
 from plimsoll.relay.lives.runs import Run
 from plimsoll.relay.repeats import repeat_intervals
 from plimsoll.relay.settings import Settings
-from plimsoll.relay.sources.alertmanager import Alertmanager, Listed, Running, Silence
+from plimsoll.relay.sources.alertmanager import Alertmanager, Listed, Running, Silence, merged
 from plimsoll.relay.sources.prometheus import TOLERANCE, Prometheus
 
 _log = structlog.get_logger(__name__)
@@ -112,7 +111,8 @@ class Witnesses:
         ignored = self._prometheus.ignored
         if ignored != self._ignored:
             _log.warning(
-                "alerts are relabelled in a way that is not followed, so ALERTS is not", actions=ignored
+                "alerts are relabelled in a way that is not followed, so ALERTS is not",
+                actions=",".join(ignored),
             )
         self._ignored = ignored
         return bool(ignored)
@@ -123,7 +123,12 @@ class Witnesses:
             answer = await asked
         except PeerError as error:
             if self.answers.get((source, url)) is not False:
-                _log.warning("no answer; nothing is taken for resolved meanwhile", error=str(error))
+                _log.warning(
+                    "no answer; nothing is taken for resolved meanwhile",
+                    source=source,
+                    url=url,
+                    error=str(error),
+                )
             self.answers[source, url] = False
             return None
         if self.answers.get((source, url)) is False:

@@ -7,6 +7,10 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import structlog
+
+_log = structlog.get_logger(__name__)
+
 
 def handle_signals(reload: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Event:
     """Reload on SIGHUP, and give an event that is set when the process is asked to stop."""
@@ -17,7 +21,12 @@ def handle_signals(reload: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Ev
     def start_reload() -> None:
         task = loop.create_task(reload())
         reloads.add(task)
-        task.add_done_callback(reloads.discard)
+        task.add_done_callback(end_reload)
+
+    def end_reload(task: asyncio.Task[Any]) -> None:
+        reloads.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("the reload failed", exc_info=error)
 
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGINT, stopping.set)

@@ -27,7 +27,8 @@ from plimsoll.relay.acknowledging.silences import (
     words,
 )
 from plimsoll.relay.lives.life import Acknowledgement, Life
-from plimsoll.relay.sources.alertmanager import Silence, after
+from plimsoll.relay.sources.alertmanager import Silence
+from plimsoll.relay.times import after
 
 _EXPIRED_BY_HAND = timedelta(seconds=0.5)
 """Who expires a silence sets its end to that moment; one that lapses was last set half a period before."""
@@ -76,8 +77,8 @@ def keep(
     An alert that fires again before its silence was ended stays acknowledged.
 
     Args:
-        listed: all silences in every state, by id (see `silences.merged`); None when no Alertmanager
-            answered, and then everything stays as it is.
+        listed: all silences in every state, by id (see `merged`); None when no Alertmanager answered,
+            and then everything stays as it is.
         watched: all lives that are not over, with the acknowledgements known so far.
         resolved: lives that ended lately. One is told until its silences are known to have ended; to tell it
             for longer does no harm.
@@ -91,18 +92,21 @@ def keep(
     look = _Look(listed, former, settings, now)
     acknowledgements: dict[str, Acknowledgement | None] = {}
     held: dict[str, Silence] = {}
+    wanted: dict[str, Silence] = {}
     lost: dict[object, Silence] = {}
     for each in watched:
         holding = look.holding(each)
         held |= {silence.id: silence for silence in holding}
         known = look.acknowledgement(each.life, holding)
         acknowledgements[each.life.alert.identity] = known
-        if known and not holding:
+        if look.was_seen(each.life):
+            wanted |= {silence.id: silence for silence in holding}
+        if known and not holding and look.was_seen(each.life):
             again = look.again(each.life, known)
             lost[again.matchers, again.created_by, words(again.comment)] = again
     return Kept(
         acknowledgements,
-        prolong=tuple(look.prolonged(held.values())),
+        prolong=tuple(look.prolonged(wanted.values())),
         expire=tuple(look.over(held, list(resolved))),
         make=tuple(lost.values()),
     )
@@ -134,6 +138,14 @@ class _Look:
         self._active = {silence.id: silence for silence in active}
         self._covering = Covering(self._active.values())
 
+    def was_seen(self, life: Life) -> bool:
+        """Say whether anybody has seen an alert fire within a period.
+
+        While Prometheus is away nothing is taken for resolved; but what no Alertmanager lists any more must
+        not be silenced for days, for it may fire anew.
+        """
+        return (self._now - life.last_seen).total_seconds() <= self._settings.period
+
     def holding(self, watched: Watched) -> list[Silence]:
         """Give the acknowledgements that silence an alert.
 
@@ -156,11 +168,11 @@ class _Look:
         return known if known and self._is_lost(known) else None
 
     def _taken(self, life: Life, silence: Silence) -> Acknowledgement:
-        """Describe who took an alert; a silence that was made again takes nothing anew."""
+        """Describe who took an alert; whose silence is made again or replaced has not taken it anew."""
         at = max(silence.starts_at, life.alert.starts_at)
         by, text = owner(silence), words(silence.comment)
         known = life.acknowledgement
-        if known and (known.silence_id == silence.id or (known.by, known.comment) == (by, text)):
+        if known and (known.silence_id == silence.id or known.by == by):
             at = min(at, known.at)
         return Acknowledgement(at, by, text, silence.id, limit_of(silence, self._settings.limit))
 

@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from plimsoll.alerts.matchers import Matcher
 from plimsoll.relay.alert import CHANGING_LABELS
-from plimsoll.relay.sources.alertmanager import Silence, SilenceMatcher, after
+from plimsoll.relay.sources.alertmanager import Silence, SilenceMatcher
+from plimsoll.relay.times import after, read_time, rfc3339
 
 PREFIX = "ACK!"
 """The convention of karma, an alert dashboard."""
@@ -74,7 +75,7 @@ def make(
     """
     whole = limit.astimezone(UTC).replace(microsecond=0)
     whole = whole + timedelta(seconds=1) if whole < limit else whole
-    mark = f"[plimsoll, until {whole.replace(tzinfo=None).isoformat()}Z]"
+    mark = f"[plimsoll, until {rfc3339(whole)}]"
     return Silence(
         id="",
         matchers=tuple(matchers),
@@ -98,16 +99,6 @@ def covers(silence: Silence, labels: Mapping[str, str]) -> bool:
     return bool(matchers) and all(_fits(matcher, labels.get(matcher.name, "")) for matcher in matchers)
 
 
-def merged(lists: Iterable[Iterable[Silence]]) -> dict[str, Silence]:
-    """Put together what several Alertmanagers list, by id: of each silence the state that was set last."""
-    found: dict[str, Silence] = {}
-    for silence in (silence for each in lists for silence in each):
-        known = found.get(silence.id)
-        if known is None or silence.updated_at > known.updated_at:
-            found[silence.id] = silence
-    return found
-
-
 def _fits(matcher: SilenceMatcher, value: str) -> bool:
     if not matcher.is_regex:
         return (value == matcher.value) == matcher.is_equal
@@ -127,17 +118,17 @@ def _expression(text: str, is_equal: bool) -> Matcher | None:
 def _mark(comment: str) -> re.Match[str] | None:
     """Find our mark at the end; whatever looks like it before that is the person's."""
     mark = _MARK.search(comment)
-    return None if mark and mark[1] and _time(mark[1]) is None else mark
+    return None if mark and mark[1] and _read(mark[1]) is None else mark
 
 
 def _marked_limit(comment: str) -> datetime | None:
     mark = _MARK.search(comment)
-    return _time(mark[1]) if mark and mark[1] else None
+    return _read(mark[1]) if mark and mark[1] else None
 
 
-def _time(text: str) -> datetime | None:
+def _read(text: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(text)
+        return read_time(text)
     except ValueError:
         return None
 

@@ -14,11 +14,12 @@ import structlog
 from aiohttp import web
 
 from plimsoll.relay.delivery import Delivery
+from plimsoll.relay.forwarding.ids import Ids, origin
 from plimsoll.relay.forwarding.metrics import ForwardingMetrics
 from plimsoll.relay.forwarding.places import NoPlaceError
 from plimsoll.relay.forwarding.receiver import Destination, Outcome, Post
 from plimsoll.relay.forwarding.request import RefusedError, check_envelope, read_body
-from plimsoll.relay.notification import Notification, read, webhook_id
+from plimsoll.relay.notification import Notification, read
 from plimsoll.relay.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ class Forwarding:
         metrics: counts what happens.
         seen: told of each good notification before it is forwarded. Whatever it raises is logged and dropped.
         delivered: told of each post after it has ended, with the time when it began. The same holds for it.
-        repeat_interval: gives that of a receiver in seconds, more than 0.
+        repeat_interval: gives that of a receiver, as Alertmanager calls it, in seconds, more than 0.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Forwarding:
         self._seen = seen
         self._delivered = delivered
         self._repeat_interval = repeat_interval
+        self._ids = Ids()
         self._destinations: dict[str, Destination] = {}
         self._under_way: set[asyncio.Task[web.Response]] = set()
         self.follow(settings)
@@ -113,16 +115,19 @@ class Forwarding:
         body = await read_body(request, self._settings.relay.timeout)
         notification = _understood(body)
         _tell(self._seen, notification)
-        interval = self._repeat_interval(name)
-        identity = webhook_id(name, notification, interval, datetime.now(UTC))
-        concerned = tuple(told.alert.identity for told in notification.alerts)
+        interval = self._repeat_interval(notification.receiver)
+        told = origin(name, notification, interval, request.remote, datetime.now(UTC))
+        concerned = tuple(each.alert.identity for each in notification.alerts)
         del notification  # it is many times larger than the body
-        post = Post(body, request.headers.get("Content-Type", ""), identity)
-        return await self._forward(name, destination, post, concerned)
+        post = Post(body, request.headers.get("Content-Type", ""), self._ids.choose(told))
+        outcome = await self._forward(name, destination, post, concerned)
+        if outcome.result == "delivered":
+            self._ids.delivered(told, post.webhook_id)
+        return _answered(name, outcome)
 
     async def _forward(
         self, name: str, destination: Destination, post: Post, concerned: tuple[str, ...]
-    ) -> web.Response:
+    ) -> Outcome:
         at = datetime.now(UTC)
         self._metrics.under_way(name, destination.under_way + 1)
         try:
@@ -135,7 +140,7 @@ class Forwarding:
             name, post.webhook_id, concerned, outcome.result, outcome.status, at, outcome.seconds
         )
         _tell(self._delivered, delivery)
-        return _answered(name, outcome)
+        return outcome
 
     def _busy(self, name: str) -> web.Response:
         limits = self._settings.relay
@@ -191,7 +196,7 @@ def _note(name: str, outcome: Outcome, **details: object) -> None:
         status=outcome.status,
         seconds=round(outcome.seconds, 3),
         **details,
-        **({} if delivered else {"said": outcome.said}),
+        **({} if delivered else {"error": outcome.said}),
     )
 
 

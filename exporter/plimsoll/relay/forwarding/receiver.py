@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import io
 import os
@@ -130,8 +131,9 @@ class Destination:
         return Outcome(result, status, time.monotonic() - began, said, retry_after)
 
     async def _sent(self, post: Post) -> tuple[str, int | None, str, str | None]:
-        limits, hidden = self._limits, self._hidden()  # they may be others when it ends
+        limits = self._limits  # it may be another when it ends
         try:
+            hidden = self._hidden()
             async with self._request(post) as response:
                 words = _censored(await _words(response), hidden)
                 said = f"answered {response.status}" + (f": {words}" if words else "")
@@ -169,6 +171,9 @@ class Destination:
         url = URL(self.settings.url)
         for text in (url.raw_path_qs, url.raw_path, url.raw_query_string, url.raw_user, url.raw_password):
             yield from (text or "", unquote(text or ""))
+        pair = f"{url.user or ''}:{url.password or ''}"
+        for encoding in ("latin-1", "utf-8"):  # aiohttp sent the one, and later the other
+            yield base64.b64encode(pair.encode(encoding, errors="replace")).decode()
         for value in (self.settings.headers or {}).values():
             yield value.get_secret_value()
 

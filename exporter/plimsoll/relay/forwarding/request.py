@@ -56,7 +56,8 @@ async def read_body(request: web.Request, seconds: float) -> bytes:
                     raise _too_large()
     except TimeoutError:
         text = f"the body did not come within {seconds:g} s"
-        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "slow", text) from None
+        # Not 408, after which Alertmanager would wait for the next flush.
+        raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "slow", text) from None
     except (aiohttp.ClientError, web.PayloadAccessError, aiohttp.http.HttpProcessingError, OSError):
         raise RefusedError(HTTPStatus.BAD_REQUEST, "invalid", "the body is cut short") from None
     return bytes(body)

@@ -41,8 +41,8 @@ def row_of_life(life: Life) -> Row:
         "alertmanager_fingerprint": alert.fingerprint,
         "kind": kind,
         "name": name,
-        "organization": labels.get("organization"),
-        "category": labels.get("category", ""),
+        "organization": labels.get("organization") or None,
+        "category": labels.get("category") or None,
         "alertname": labels.get("alertname") or _NAMELESS,
         "severity": severity if (severity := labels.get("severity")) in SEVERITIES else "unknown",
         "labels": labels,
@@ -109,9 +109,9 @@ def row_of_delivery(delivery: Delivery) -> Row:
         "webhook_id": _short(delivery.webhook_id),
         "fingerprints": list(delivery.identities),
         "result": delivery.result,
-        "status": delivery.status,
+        "http_status": delivery.http_status,
         "duration_seconds": max(delivery.seconds, 0.0),
-        "at": delivery.at.isoformat(),
+        "attempted_at": delivery.attempted_at.isoformat(),
     }
 
 

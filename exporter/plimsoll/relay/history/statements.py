@@ -64,9 +64,9 @@ async def write_deliveries(session: Session, deliveries: Sequence[Delivery]) -> 
         await session.execute(_WRITE_DELIVERIES.encode(), {"deliveries": rows})
 
 
-async def write_progress(session: Session, covered_until: datetime) -> None:
+async def write_progress(session: Session, covered_until: datetime, now: datetime) -> None:
     """Move forward up to when Prometheus was looked through."""
-    await session.execute(_WRITE_PROGRESS.encode(), {"covered_until": covered_until})
+    await session.execute(_WRITE_PROGRESS.encode(), {"covered_until": covered_until, "now": now})
 
 
 async def read(session: Session, now: datetime) -> Remembered:

@@ -81,7 +81,7 @@ class Store:
             await write_lives(session, news, self._limits, now)
             await write_deliveries(session, deliveries)
             if covered_until:
-                await write_progress(session, covered_until)
+                await write_progress(session, covered_until, now)
             remembered = await read(session, now)
         _tell(migrated)
         self._known = {life.alert.identity: life for life in remembered.unresolved}

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 from urllib.parse import quote
 
 from plimsoll.alerts.peer import Peer, PeerError
 from plimsoll.relay.alert import Alert
+from plimsoll.relay.times import read_time
 
 State = Literal["active", "pending", "expired"]
 Value = TypeVar("Value")
 
-_ALERTS = "/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=true"
+_ALERTS = "/api/v2/alerts"
 _SILENCES = "/api/v2/silences"
 _STATUS = "/api/v2/status"
 
@@ -96,7 +97,7 @@ class Alertmanager(Peer):
         """
         answer = await self.ask_json("GET", _STATUS)
         try:
-            return Running(_time(answer["uptime"]), _text(answer["config"]["original"]))
+            return Running(read_time(answer["uptime"]), _text(answer["config"]["original"]))
         except _ODD:
             raise self.misunderstood("GET", _STATUS, json.dumps(answer)) from None
 
@@ -171,18 +172,19 @@ class Alertmanager(Peer):
         return found
 
 
-def after(moment: datetime, seconds: float) -> datetime:
-    """Give a later moment; the last that there is where nothing is so late."""
-    left = (_LAST - moment).total_seconds()
-    return _LAST if seconds >= left else moment + timedelta(seconds=seconds)
-
-
-_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+def merged(lists: Iterable[Iterable[Silence]]) -> dict[str, Silence]:
+    """Put together what several Alertmanagers list, by id: of each silence the state that was set last."""
+    found: dict[str, Silence] = {}
+    for silence in (silence for each in lists for silence in each):
+        known = found.get(silence.id)
+        if known is None or silence.updated_at > known.updated_at:
+            found[silence.id] = silence
+    return found
 
 
 def _listed(entry: Any) -> Listed:
     status = _mapping(entry.get("status"))
-    starts_at = _time(entry["startsAt"])
+    starts_at = read_time(entry["startsAt"])
     fingerprint = entry.get("fingerprint")
     alert = Alert(
         labels=_texts(entry["labels"]),
@@ -192,14 +194,14 @@ def _listed(entry: Any) -> Listed:
     )
     return Listed(
         alert,
-        ends_at=_time(entry.get("endsAt"), starts_at),
+        ends_at=_time_or(starts_at, entry.get("endsAt")),
         silenced_by=frozenset(_ids(status.get("silencedBy"))),
         inhibited=bool(_ids(status.get("inhibitedBy"))),
     )
 
 
 def _silence(entry: Any) -> Silence:
-    starts_at = _time(entry["startsAt"])
+    starts_at = read_time(entry["startsAt"])
     state = _mapping(entry["status"])["state"]
     if state not in get_args(State):
         raise ValueError(state)
@@ -207,8 +209,8 @@ def _silence(entry: Any) -> Silence:
         id=_text(entry["id"]),
         matchers=tuple(map(_matcher, entry["matchers"])),
         starts_at=starts_at,
-        ends_at=_time(entry["endsAt"]),
-        updated_at=_time(entry.get("updatedAt"), starts_at),
+        ends_at=read_time(entry["endsAt"]),
+        updated_at=_time_or(starts_at, entry.get("updatedAt")),
         created_by=_text_or_nothing(entry.get("createdBy")),
         comment=_text_or_nothing(entry.get("comment")),
         state=cast("State", state),
@@ -242,14 +244,8 @@ def _written(silence: Silence) -> dict[str, Any]:
     }
 
 
-def _time(value: Any, default: datetime | None = None) -> datetime:
-    """Read RFC 3339; digits beyond microseconds are dropped."""
-    if value is None and default is not None:
-        return default
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError(value)
-    return moment.astimezone(UTC)
+def _time_or(default: datetime, value: Any) -> datetime:
+    return default if value is None else read_time(value)
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,7 @@ import aiohttp
 from plimsoll.alerts.peer import ANSWER_SECONDS, Peer, PeerError
 from plimsoll.relay.lives.runs import Run, chunks, join, split
 from plimsoll.relay.sources.sent import Sent
+from plimsoll.relay.times import read_time
 
 _QUERY = "/api/v1/query"
 _RUNTIME = "/api/v1/status/runtimeinfo"
@@ -110,12 +111,9 @@ class Prometheus(Peer):
         """
         text = await self.ask("GET", _RUNTIME)
         try:
-            started = datetime.fromisoformat(json.loads(text)["data"]["startTime"])
-            if started.tzinfo is None:
-                raise ValueError("a time without a zone")
+            return read_time(json.loads(text)["data"]["startTime"])
         except (LookupError, TypeError, ValueError):
             raise self.misunderstood("GET", _RUNTIME, text) from None
-        return started
 
     async def sent(self) -> Sent:
         """Say what it does to labels before Alertmanager sees them, as long as its configuration is the same.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from plimsoll.config.finding import Finding
 from plimsoll.serve.check.containers import try_engine
-from plimsoll.serve.check.finding import Finding
 from plimsoll.serve.check.postgres import try_server
 from plimsoll.serve.settings import Settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
-from plimsoll.serve.check.finding import Finding
+from plimsoll.config.finding import Finding
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.sources.docker import EngineError
 from plimsoll.serve.targets.containers import EngineTarget

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from psycopg import sql
 
-from plimsoll.serve.check.finding import Finding
+from plimsoll.config.finding import Finding
 from plimsoll.serve.check.sql import try_queries
 from plimsoll.serve.collectors.server import sort_out
 from plimsoll.serve.settings.postgres import ServerSettings

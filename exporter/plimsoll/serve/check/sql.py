@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from plimsoll.serve.check.finding import Finding
+from plimsoll.config.finding import Finding
 from plimsoll.serve.collectors.sql import connection_to, run
 from plimsoll.serve.queries import idle, nowhere, planned
 from plimsoll.serve.series import RowsRefusedError, refuse_taken

@@ -41,11 +41,11 @@ class Settings(Section):
         return tuple(entry for entry in self.sql if entry.runs_on(server.name))
 
 
-def load_settings(config_file: Path | None) -> Settings:
+def load_settings(config_file: Path | None, *, may_watch_nothing: bool = False) -> Settings:
     """Read the file, or the environment where there is no file.
 
     Raises:
-        ConfigError: it is bad, or there is nothing to watch.
+        ConfigError: it is bad, or there is nothing to watch, unless that may be.
     """
     if config_file is not None:
         settings = Document.read(config_file).sections(Settings)
@@ -54,7 +54,7 @@ def load_settings(config_file: Path | None) -> Settings:
         settings = _from_environment()
         source = "environment"
         hint = "give --config.file, DATA_SOURCE_NAME, PGHOST or DOCKER_HOST, or start Docker or Podman"
-    if not settings.servers and not settings.containers:
+    if not (settings.servers or settings.containers or may_watch_nothing):
         raise ConfigError([Problem(source, 0, (), f"nothing to watch: {hint}")])
     return settings
 

@@ -11,6 +11,8 @@ CREATE TABLE plimsoll.subject (
 
 COMMENT ON TABLE plimsoll.subject IS
     'What alerts are about. Deleting one deletes its alerts; it comes back when an alert about it fires.';
+COMMENT ON COLUMN plimsoll.subject.name IS 'As in the label server, engine or instance (without the port), or plimsoll';
+COMMENT ON COLUMN plimsoll.subject.created_at IS 'When the relay first wrote of it';
 COMMENT ON COLUMN plimsoll.subject.kind IS
     'server (PostgreSQL), engine (containers), host, or plimsoll for alerts about none of these';
 
@@ -20,7 +22,7 @@ CREATE TABLE plimsoll.alert (
     fingerprint text NOT NULL,
     alertmanager_fingerprint text,
     organization text,
-    category text NOT NULL DEFAULT '',
+    category text,
     alertname text NOT NULL CONSTRAINT alert_alertname_filled CHECK (alertname <> ''),
     severity text NOT NULL CONSTRAINT alert_severity_known
         CHECK (severity IN ('critical', 'high', 'warning', 'medium', 'low', 'info', 'unknown')),
@@ -56,23 +58,39 @@ CREATE TABLE plimsoll.alert (
     ),
     CONSTRAINT alert_acknowledged_by_somebody CHECK (status <> 'acknowledged' OR acknowledged_at IS NOT NULL),
     CONSTRAINT alert_open_by_nobody CHECK (status <> 'open' OR acknowledged_at IS NULL)
-);
+)
+-- An alert that fires changes its texts at each look: with room beside it, no index hears of that.
+WITH (fillfactor = 70);
 
 COMMENT ON TABLE plimsoll.alert IS 'One row is one life of an alert: from when it began to fire until it resolved.';
 COMMENT ON COLUMN plimsoll.alert.fingerprint IS
     'The same for all lives of an alert: of its labels without severity and override';
 COMMENT ON COLUMN plimsoll.alert.alertmanager_fingerprint IS
     'What Alertmanager calls it, of all labels; NULL where only Prometheus told of it';
+COMMENT ON COLUMN plimsoll.alert.subject_id IS 'What it is about; with that it goes';
+COMMENT ON COLUMN plimsoll.alert.organization IS 'The label organization; NULL where there is none';
+COMMENT ON COLUMN plimsoll.alert.category IS 'The label category; NULL where there is none';
+COMMENT ON COLUMN plimsoll.alert.alertname IS 'The label alertname; (no name) where there is none';
+COMMENT ON COLUMN plimsoll.alert.status IS
+    'open: nobody has taken it; acknowledged: somebody has, and it still fires; resolved, whether anybody had taken it or not';
 COMMENT ON COLUMN plimsoll.alert.severity IS
     'unknown where the label says none of ours. To sort, the gravest first: '
     'array_position(ARRAY[''critical'', ''high'', ''warning'', ''medium'', ''low'', ''info'', ''unknown''], severity)';
 COMMENT ON COLUMN plimsoll.alert.title IS 'The annotation summary, or else the alert''s name';
-COMMENT ON COLUMN plimsoll.alert.message IS 'The annotation description; threshold and actual_value are annotations too';
+COMMENT ON COLUMN plimsoll.alert.message IS 'The annotation description';
+COMMENT ON COLUMN plimsoll.alert.threshold IS 'The annotation of that name, as people read it: 80 GB';
+COMMENT ON COLUMN plimsoll.alert.actual_value IS 'The annotation value, as it last was while the alert fired';
 COMMENT ON COLUMN plimsoll.alert.annotations IS
     'Those without a column, and a summary longer than a title; NULL where none are known, since only Prometheus told';
+COMMENT ON COLUMN plimsoll.alert.labels IS 'All labels, as they last were while the alert fired';
 COMMENT ON COLUMN plimsoll.alert.created_at IS 'The earliest start that anybody told of';
+COMMENT ON COLUMN plimsoll.alert.acknowledged_at IS 'When somebody took it; NULL where nobody has, or it was undone';
+COMMENT ON COLUMN plimsoll.alert.acknowledged_by IS 'Who did, as the silence says';
+COMMENT ON COLUMN plimsoll.alert.acknowledged_comment IS 'What the silence says';
 COMMENT ON COLUMN plimsoll.alert.acknowledged_until IS 'When the acknowledgement ends even if the alert still fires';
 COMMENT ON COLUMN plimsoll.alert.silence_id IS 'The silence in Alertmanager that is the acknowledgement';
+COMMENT ON COLUMN plimsoll.alert.resolved_at IS
+    'When it resolved, or was last seen to fire if nobody told that it resolved; NULL while it fires';
 COMMENT ON COLUMN plimsoll.alert.auto_resolved IS
     'true: concluded from its absence; false: Alertmanager sent a notice that it resolved';
 COMMENT ON COLUMN plimsoll.alert.last_seen_at IS 'When it was seen to fire, up to a minute behind';
@@ -96,6 +114,9 @@ CREATE TABLE plimsoll.progress (
     covered_until timestamptz
 );
 
-COMMENT ON TABLE plimsoll.progress IS 'One row: up to when Prometheus'' ALERTS have been looked through; NULL is never';
+COMMENT ON TABLE plimsoll.progress IS 'How far the relays have looked back: one row';
+COMMENT ON COLUMN plimsoll.progress.one IS 'Always true: there is no second row';
+COMMENT ON COLUMN plimsoll.progress.covered_until IS
+    'Up to when Prometheus'' ALERTS have been looked through; NULL is never';
 
 INSERT INTO plimsoll.progress DEFAULT VALUES;

@@ -16,3 +16,6 @@ CREATE TABLE plimsoll.schema_version (
 );
 
 COMMENT ON TABLE plimsoll.schema_version IS 'The migrations that were applied; the highest is the version of the schema';
+COMMENT ON COLUMN plimsoll.schema_version.version IS 'Counts from 1';
+COMMENT ON COLUMN plimsoll.schema_version.name IS 'What the migration is called';
+COMMENT ON COLUMN plimsoll.schema_version.applied_at IS 'When it was applied';

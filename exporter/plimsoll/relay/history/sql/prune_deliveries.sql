@@ -3,14 +3,14 @@ DELETE FROM plimsoll.delivery
 WHERE id IN (
     SELECT id
     FROM plimsoll.delivery
-    WHERE at < %(oldest)s
-       OR (at, id) <= (
-           SELECT at, id
+    WHERE attempted_at < %(oldest)s
+       OR (attempted_at, id) <= (
+           SELECT attempted_at, id
            FROM plimsoll.delivery
-           ORDER BY at DESC, id DESC
+           ORDER BY attempted_at DESC, id DESC
            OFFSET %(keep)s
            LIMIT 1
        )
-    ORDER BY at, id
+    ORDER BY attempted_at, id
     LIMIT %(batch)s
 )

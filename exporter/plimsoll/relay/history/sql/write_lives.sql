@@ -17,7 +17,7 @@ WITH told AS MATERIALIZED (
             -- Resolved wrongly: somebody has seen it fire long after.
             WHEN told.last_seen > r.resolved_at + %(grace)s THEN r.id
             -- A notice knows better than a conclusion.
-            WHEN r.auto_resolved AND NOT told.auto_resolved AND r.created_at <= told.ended_at THEN r.id
+            WHEN r.auto_resolved AND NOT told.auto_resolved THEN r.id
         END AS id
     FROM told
     LEFT JOIN plimsoll.alert u
@@ -27,7 +27,10 @@ WITH told AS MATERIALIZED (
     LEFT JOIN LATERAL (
         SELECT id, created_at, resolved_at, auto_resolved
         FROM plimsoll.alert
-        WHERE fingerprint = told.fingerprint AND resolved_at >= told.starts_at
+        WHERE fingerprint = told.fingerprint
+            AND resolved_at >= told.starts_at
+            -- A life that began later is another, even if this one is told only now.
+            AND (told.ended_at IS NULL OR created_at <= greatest(told.ended_at, told.starts_at))
         ORDER BY resolved_at DESC
         LIMIT 1
     ) r ON true
@@ -41,7 +44,7 @@ WITH told AS MATERIALIZED (
             ) THEN m.starts_at
             ELSE a.created_at
         END AS created_at,
-        greatest(m.last_seen, a.last_seen_at) AS last_seen_at,
+        greatest(m.last_seen, least(a.last_seen_at, %(now)s)) AS last_seen_at,
         known.*,
         texts.*,
         taken.*,
@@ -49,8 +52,8 @@ WITH told AS MATERIALIZED (
         m.auto_resolved
     FROM matched m
     JOIN plimsoll.alert a ON a.id = m.id
-    -- What was seen before the row was last written is older than what stands there.
-    CROSS JOIN LATERAL (SELECT m.last_seen >= a.last_seen_at AS yes) AS newer
+    -- What was seen before the row was last written is older than what stands there, unless a clock was ahead then.
+    CROSS JOIN LATERAL (SELECT m.last_seen >= least(a.last_seen_at, %(now)s) AS yes) AS newer
     CROSS JOIN LATERAL (
         SELECT m.severity, m.labels,
             coalesce(m.alertmanager_fingerprint, a.alertmanager_fingerprint) AS alertmanager_fingerprint

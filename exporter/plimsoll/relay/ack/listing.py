@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from plimsoll.alerts.shape import SEVERITIES
@@ -13,10 +13,12 @@ from plimsoll.alerts.units import duration
 from plimsoll.relay.acknowledging.silences import is_acknowledgement, limit_of, owner, words
 from plimsoll.relay.alert import Alert
 from plimsoll.relay.sources.alertmanager import Listed, Silence
+from plimsoll.relay.times import rfc3339
 
 State = Literal["open", "acknowledged", "silenced", "inhibited"]
 _STATES: tuple[State, ...] = ("open", "acknowledged", "silenced", "inhibited")
 _HEADINGS = ("STATE", "SEVERITY", "AGE", "OWNER", "UNTIL", "ALERT", "FINGERPRINT", "LABELS")
+_FEW = 10
 _SHOWN_ELSEWHERE = ("alertname", "severity")
 
 
@@ -51,20 +53,18 @@ class Row:
         return self.alert.fingerprint or self.alert.identity
 
 
-def rows(
-    listed: Iterable[Sequence[Listed]], silences: Mapping[str, Silence], limit: float | None
-) -> list[Row]:
+def rows(listed: Iterable[Sequence[Listed]], silences: Mapping[str, Silence], limit: float) -> list[Row]:
     """Put together what all Alertmanagers list, the gravest first.
 
     Args:
         listed: the alerts of each.
         silences: those of all, by id.
-        limit: seconds until an acknowledgement ends that does not say when; None where nobody prolongs it.
+        limit: seconds until an acknowledgement ends that does not say when; 0 where nobody prolongs it.
     """
     alerts: dict[frozenset[tuple[str, str]], list[Listed]] = {}
     for each in (each for one in listed for each in one):
         alerts.setdefault(frozenset(each.alert.labels.items()), []).append(each)
-    return sorted((_row(views, silences, limit or 0.0) for views in alerts.values()), key=_order)
+    return sorted((_row(views, silences, limit) for views in alerts.values()), key=_order)
 
 
 def _row(views: Sequence[Listed], silences: Mapping[str, Silence], limit: float) -> Row:
@@ -107,17 +107,18 @@ def _cells(row: Row, now: datetime) -> tuple[str, ...]:
     return (row.state, *(printable(text) or "-" for text in texts), shown_labels(labels))
 
 
-def as_json(shown: Sequence[Row]) -> str:
+def as_json(shown: Sequence[Row], now: datetime) -> str:
     """Give the same as JSON; times are RFC 3339, and what is not known is null."""
-    return json.dumps([_facts(row) for row in shown], indent=2)
+    return json.dumps([_facts(row, now) for row in shown], indent=2)
 
 
-def _facts(row: Row) -> dict[str, Any]:
+def _facts(row: Row, now: datetime) -> dict[str, Any]:
     first = row.silences[0] if row.silences else None
     return {
         "state": row.state,
         "severity": row.severity or None,
         "starts_at": rfc3339(row.alert.starts_at),
+        "age_seconds": _seconds(row.alert.starts_at, now),
         "owner": row.owner if first else None,
         "comment": words(first.comment) if first else None,
         "until": rfc3339(row.until) if row.until else None,
@@ -129,9 +130,10 @@ def _facts(row: Row) -> dict[str, Any]:
 
 
 def called(alert: Alert) -> str:
-    """Name an alert by all that it is about."""
+    """Name an alert by all that it is about, as `Selection` reads it."""
     labels = {name: value for name, value in alert.labels.items() if name not in _SHOWN_ELSEWHERE}
-    return f"{printable(alert.name)}{shown_labels(labels)}"
+    shown = shown_labels(labels) if labels or not alert.name else ""
+    return f"{printable(alert.name)}{shown}"
 
 
 def shown_labels(labels: Mapping[str, str]) -> str:
@@ -140,13 +142,26 @@ def shown_labels(labels: Mapping[str, str]) -> str:
     return f"{{{','.join(pairs)}}}"
 
 
+def few(names: Sequence[str]) -> str:
+    """Join names, but not hundreds."""
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return f"{', '.join(names[:_FEW])}{more}"
+
+
 def printable(text: str) -> str:
     """Escape what would steer the terminal, or could not be seen."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _quoted(value: str) -> str:
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    text = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{"".join(each if each.isprintable() else _escape(each) for each in text)}"'
+
+
+def _escape(character: str) -> str:
+    """Write a character as PromQL's strings do."""
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def moment(at: datetime) -> str:
@@ -154,15 +169,14 @@ def moment(at: datetime) -> str:
     return rfc3339(at.replace(microsecond=0))
 
 
-def rfc3339(at: datetime) -> str:
-    """Write a time for programs."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
 def age(since: datetime, now: datetime) -> str:
     """Write how long ago something began, in its two largest units at most: 3d4h, 2h13m, 5m, 12s."""
-    seconds = max(0, int((now - since).total_seconds()))
+    seconds = _seconds(since, now)
     for unit, smaller in ((86400, 3600), (3600, 60), (60, 60)):
         if seconds >= unit:
             return duration(seconds - seconds % smaller)
     return duration(seconds)
+
+
+def _seconds(since: datetime, now: datetime) -> int:
+    return max(0, int((now - since).total_seconds()))

@@ -6,28 +6,15 @@ import asyncio
 
 import aiohttp
 
-from plimsoll.config.fields import parse_duration
-from plimsoll.relay.acknowledging.listing import as_json, printable, table
-from plimsoll.relay.acknowledging.peers import Peers
-from plimsoll.relay.acknowledging.scene import Outcome, Request, Scene
-from plimsoll.relay.acknowledging.taking import acknowledge
-from plimsoll.relay.acknowledging.targets import Targets, read_targets
-from plimsoll.relay.acknowledging.undoing import undo
+from plimsoll.relay.ack.acknowledge import acknowledge
+from plimsoll.relay.ack.listing import as_json, printable, table
+from plimsoll.relay.ack.peers import Peers
+from plimsoll.relay.ack.scene import Outcome, Request, Scene
+from plimsoll.relay.ack.targets import Targets, read_targets
+from plimsoll.relay.ack.undo import undo
 from plimsoll.relay.sources.alertmanager import Alertmanager
 
-_LONGEST = 31536000.0
-
-
-def parse_limit(text: str) -> float:
-    """Read for how long somebody takes an alert, and give seconds.
-
-    Raises:
-        ValueError: it is no duration, or none from 1s to 1y.
-    """
-    seconds = parse_duration(text)
-    if not 1 <= seconds <= _LONGEST:
-        raise ValueError("must be 1s to 1y")
-    return seconds
+_DEFAULT = " (the default; --config.file names others)"
 
 
 def run(request: Request) -> Outcome:
@@ -48,7 +35,8 @@ async def _run(request: Request, targets: Targets) -> Outcome:
             outcome.fail(f"alertmanager.urls: {error}")
             return outcome
         peers = await Peers.ask(alertmanagers)
-        outcome.complaints += map(printable, peers.complaints)
+        hint = "" if request.config_file else _DEFAULT
+        outcome.complaints += (printable(complaint + hint) for complaint in peers.complaints)
         if not peers.views:
             outcome.fail("no Alertmanager answers")
             return outcome
@@ -68,7 +56,7 @@ async def _act(scene: Scene) -> None:
 
 def _show(scene: Scene) -> None:
     if scene.request.format == "json":
-        scene.outcome.say(as_json(scene.selected))
+        scene.outcome.say(as_json(scene.selected, scene.now))
     elif scene.selected:
         scene.outcome.say(*table(scene.selected, scene.now))
     else:

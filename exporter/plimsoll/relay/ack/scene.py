@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from plimsoll.alerts.mistakes import hint
-from plimsoll.relay.acknowledging.listing import printable, rows
-from plimsoll.relay.acknowledging.peers import Peers
-from plimsoll.relay.acknowledging.selection import Selection
-from plimsoll.relay.acknowledging.silences import merged
-from plimsoll.relay.acknowledging.targets import Targets
+from plimsoll.relay.ack.listing import called, few, printable, rows
+from plimsoll.relay.ack.peers import Peers
+from plimsoll.relay.ack.selection import Selection
+from plimsoll.relay.ack.targets import Targets
 from plimsoll.relay.alert import Alert
-
-DEFAULT_COMMENT = "taken with plimsoll ack"
+from plimsoll.relay.sources.alertmanager import merged
 
 
 class Request(NamedTuple):
-    """What is wanted: to acknowledge, to undo that, or a list; of the alerts selected, or of all."""
+    """What is wanted: to acknowledge, to undo that, or a list; of the alerts selected, or of all.
+
+    Of an acknowledgement, `seconds` is how long it lasts, `by` who makes it, and `comment` what they say;
+    None is the usual one, or leaves it as it is.
+    """
 
     action: Literal["acknowledge", "undo", "list"]
     selection: Selection | None = None
     seconds: float | None = None
-    """The limit of an acknowledgement; None is the usual one."""
-    by: str = ""
-    comment: str = DEFAULT_COMMENT
+    by: str | None = None
+    comment: str | None = None
     format: Literal["text", "json"] = "text"
     config_file: Path | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is something to be changed of acknowledgements that are there already."""
+        return (self.seconds, self.by, self.comment) != (None, None, None)
 
 
 @dataclass
@@ -59,8 +66,9 @@ class Scene:
         self.outcome = outcome
         self.now = datetime.now(UTC)
         self.silences = merged(view.silences for view in peers.views)
-        limit = self.settings.limit if self.settings else None
-        self.all = rows([view.alerts for view in peers.views], self.silences, limit)
+        self.usual_limit = self.settings.limit if self.settings else 0.0
+        """Seconds until an acknowledgement ends that does not say when; 0 where nobody prolongs it."""
+        self.all = rows([view.alerts for view in peers.views], self.silences, self.usual_limit)
         self.selected = [row for row in self.all if self.fits(row.alert)]
 
     @property
@@ -75,7 +83,19 @@ class Scene:
     def nothing_fits(self) -> None:
         """Say so, and what there is."""
         selection = self.request.selection
-        names = sorted({row.alert.name for row in self.all})
-        meant = hint(selection.name or "", names) if selection else ""
-        there = f"active are {', '.join(names)}" if names else "no alert is active"
-        self.outcome.fail(f"no active alert fits {selection}{meant}: {there}")
+        alerts = [row.alert for row in self.all]
+        self.outcome.fail(f"no active alert fits {selection}{_there(selection, alerts)}")
+
+
+def _there(selection: Selection | None, alerts: Sequence[Alert]) -> str:
+    """Tell of active alerts: those of the name that is meant, else the names of all."""
+    names = sorted({alert.name for alert in alerts if alert.name})
+    if selection is None or selection.name is None:
+        return _active(names)
+    if alike := sorted({called(alert) for alert in alerts if selection.names(alert)}):
+        return _active(alike)
+    return f"{hint(selection.name, names)}{_active(names)}"
+
+
+def _active(names: list[str]) -> str:
+    return f": active are {few(names)}" if names else ": no alert is active"

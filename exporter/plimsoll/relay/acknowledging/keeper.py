@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import structlog
 
@@ -17,16 +16,13 @@ from plimsoll.relay.acknowledging.keeping import Kept, Watched, keep, remembered
 from plimsoll.relay.alert import Alert
 from plimsoll.relay.lives.life import Acknowledgement, Life
 from plimsoll.relay.sources.alertmanager import Alertmanager, Silence
+from plimsoll.relay.sources.somewhere import somewhere
 from plimsoll.relay.witnesses import Heard
 
 _log = structlog.get_logger(__name__)
 
-Argument = TypeVar("Argument")
-Answer = TypeVar("Answer")
-
 _LATELY = timedelta(hours=1)
 """How long the silences of what has resolved are looked for, in case they could not be ended at once."""
-
 
 _UNCHANGED = "a silence could not be changed, and is tried again"
 
@@ -85,19 +81,19 @@ async def _do(kept: Kept, peers: Sequence[Alertmanager]) -> None:
     peers = list(peers)
     for silence in kept.prolong:
         with _told_if_it_fails(_UNCHANGED):
-            if await _somewhere(peers, Alertmanager.prolong, silence):
+            if await somewhere(peers, Alertmanager.prolong, silence):
                 _log.debug("acknowledgement prolonged", **_described(silence))
             else:
                 _log.info("acknowledgement had ended before it was prolonged", **_described(silence))
     for silence in kept.make:
         with _told_if_it_fails(_UNCHANGED):
-            made = await _somewhere(peers, Alertmanager.put, silence)
+            made = await somewhere(peers, Alertmanager.put, silence)
             _log.warning(
                 "acknowledgement was lost, and is made again", **_described(replace(silence, id=made))
             )
     for silence in kept.expire:
         with _told_if_it_fails(_UNCHANGED):
-            await _somewhere(peers, Alertmanager.expire, silence.id)
+            await somewhere(peers, Alertmanager.expire, silence.id)
             _log.info("acknowledgement ended, for its alert has resolved", **_described(silence))
 
 
@@ -109,28 +105,9 @@ async def _tell_the_end(ends: Sequence[tuple[Alert, datetime]], peers: Sequence[
     """
     for peer in peers if ends else ():
         with _told_if_it_fails("an Alertmanager was not told that alerts have resolved"):
-            await peer.resolve(ends)
-
-
-async def _somewhere(
-    peers: list[Alertmanager],
-    ask: Callable[[Alertmanager, Argument], Awaitable[Answer]],
-    argument: Argument,
-) -> Answer:
-    """Ask one Alertmanager after another until one does it; they tell each other.
-
-    Raises:
-        PeerError: none does it.
-    """
-    errors = []
-    for peer in tuple(peers):
-        try:
-            return await ask(peer, argument)
-        except PeerError as error:
-            errors.append(str(error))
-            peers.remove(peer)  # one that hangs must not hold up what is asked next, too
-            peers.append(peer)
-    raise PeerError("; ".join(errors))
+            firing = {listed.alert.identity for listed in await peer.alerts()}  # it may fire again by now
+            if over := [end for end in ends if end[0].identity not in firing]:
+                await peer.resolve(over)
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from plimsoll.alerts.peer import PeerError
-from plimsoll.relay.acknowledging.listing import Row, called, printable
-from plimsoll.relay.acknowledging.scene import Scene
+from plimsoll.relay.ack.listing import Row, called, few, moment, printable
+from plimsoll.relay.ack.scene import Scene
 from plimsoll.relay.acknowledging.silences import is_acknowledgement, owner
 from plimsoll.relay.alert import Alert
 from plimsoll.relay.sources.alertmanager import Silence
@@ -30,6 +32,12 @@ class _Undoing:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        meant = {id(row) for row in scene.selected}
+        self._others: dict[str, list[str]] = defaultdict(list)
+        """What alerts are called that are not meant, by the ids of what silences them."""
+        for row in scene.all:
+            for silence in () if id(row) in meant else row.silences:
+                self._others[silence.id].append(called(row.alert))
         self.ended: dict[str, PeerError | None] = {}
 
     async def undo(self, row: Row) -> None:
@@ -37,7 +45,7 @@ class _Undoing:
         if not row.acknowledgements and self._scene.selects:
             self._scene.outcome.say(f"{called(row.alert)}: is not acknowledged")
         for silence in row.acknowledgements:
-            await self.end(silence, row.alert, self._beyond(silence))
+            await self.end(silence, row.alert, self._beyond(silence) + _still(row))
 
     async def end(self, silence: Silence, alert: Alert, note: str) -> None:
         """End a silence, and tell what that means for an alert."""
@@ -58,9 +66,17 @@ class _Undoing:
 
     def _beyond(self, silence: Silence) -> str:
         """Tell of alerts that are not meant, which a silence is about, too."""
-        rows = (row for row in self._scene.all if silence in row.silences)
-        others = [called(row.alert) for row in rows if row not in self._scene.selected]
-        return f"; it was also that of {', '.join(others)}" if others else ""
+        others = self._others.get(silence.id, ())
+        return f"; it was also that of {few(others)}" if others else ""
+
+
+def _still(row: Row) -> str:
+    """Tell of the plain silence under which an alert stays longest."""
+    plain = [silence for silence in row.silences if not is_acknowledgement(silence)]
+    if not plain:
+        return ""
+    last = max(plain, key=lambda silence: silence.ends_at)
+    return f"; still silenced by {printable(owner(last))} until {moment(last.ends_at)}"
 
 
 def _idle(scene: Scene) -> list[Silence]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of trying one server, database or engine."""
+    """What came of trying one of the things that a configuration names."""
 
     subject: str
     good: bool

@@ -1,0 +1,1 @@
+"""`plimsoll ack`: acknowledges alerts, undoes that, and lists who has taken what."""
