@@ -369,7 +369,7 @@ async def test_credentials_in_the_url_are_not_told(world: World, logged: list[Ev
 
     assert await world.post() == (400, "ops: answered 400: no Basic ***\n")
     assert world.receiver.posts[0][1]["authorization"] == f"Basic {credentials}"
-    assert logged[-1]["said"] == "answered 400: no Basic ***"
+    assert logged[-1]["error"] == "answered 400: no Basic ***"
 
 
 @pytest.mark.parametrize("status", [200, 500])

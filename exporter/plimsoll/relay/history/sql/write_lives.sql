@@ -44,7 +44,7 @@ WITH told AS MATERIALIZED (
             ) THEN m.starts_at
             ELSE a.created_at
         END AS created_at,
-        greatest(m.last_seen, least(a.last_seen_at, %(now)s)) AS last_seen_at,
+        greatest(m.last_seen, seen.at) AS last_seen_at,
         known.*,
         texts.*,
         taken.*,
@@ -52,8 +52,15 @@ WITH told AS MATERIALIZED (
         m.auto_resolved
     FROM matched m
     JOIN plimsoll.alert a ON a.id = m.id
-    -- What was seen before the row was last written is older than what stands there, unless a clock was ahead then.
-    CROSS JOIN LATERAL (SELECT m.last_seen >= least(a.last_seen_at, %(now)s) AS yes) AS newer
+    -- A clock may have been ahead when the row was written.
+    CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN a.last_seen_at > %(now)s::timestamptz + interval '1 hour' THEN m.last_seen
+            ELSE a.last_seen_at
+        END AS at
+    ) AS seen
+    -- What was seen before the row was last written is older than what stands there.
+    CROSS JOIN LATERAL (SELECT m.last_seen >= seen.at AS yes) AS newer
     CROSS JOIN LATERAL (
         SELECT m.severity, m.labels,
             coalesce(m.alertmanager_fingerprint, a.alertmanager_fingerprint) AS alertmanager_fingerprint

@@ -5,4 +5,4 @@ ON CONFLICT (one) DO UPDATE
 SET covered_until = excluded.covered_until
 WHERE p.covered_until IS NULL
     OR p.covered_until < excluded.covered_until
-    OR p.covered_until > %(now)s::timestamptz + interval '5 minutes'
+    OR p.covered_until > %(now)s::timestamptz + interval '1 hour'
