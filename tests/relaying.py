@@ -195,7 +195,7 @@ def prometheus(
             program,
             f"--config.file={file}",
             f"--storage.tsdb.path={directory / 'prometheus'}",
-            "--rules.alert.resend-delay=1s",
+            "--rules.alert.resend-delay=2s",  # and four times that is what Alertmanager waits for the next
             LIFECYCLE,
             f"--web.listen-address={LOOPBACK}:{port}",
             *([f"--web.local-assets={pages}"] if pages else []),
