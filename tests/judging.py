@@ -15,11 +15,12 @@ import yaml
 
 from plimsoll.alerts.catalogue import load_catalogue
 from plimsoll.alerts.rendering import render
-from plimsoll.demo import debian, prometheus
+from plimsoll.demo import prometheus
 from plimsoll.demo.history import History
 from plimsoll.demo.receiver import Notification, receiving
-from plimsoll.demo.service import LOOPBACK, Command, Listener, Service
-from reloading import LIFECYCLE, alertmanager, reload
+from plimsoll.demo.service import Service
+from programs import LIFECYCLE, run_prometheus
+from reloading import alertmanager, reload
 from support import require_program
 from waiting import eventually
 from watching import Watching
@@ -129,21 +130,10 @@ def _configuration(telling: Service, jobs: Sequence[Job]) -> dict[str, Any]:
 
 
 def _prometheus(directory: Path, configuration: Mapping[str, Any]) -> AbstractContextManager[Service]:
-    program = Path(require_program("prometheus"))
-    pages = debian.prometheus_pages(program)
-    file = directory / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration))
-
-    def command(port: int) -> Command:
-        return [
-            program,
-            f"--config.file={file}",
-            f"--storage.tsdb.path={prometheus.data(directory)}",
-            "--rules.alert.resend-delay=5s",  # it takes 5 seconds to find Alertmanager
-            LIFECYCLE,
-            f"--web.listen-address={LOOPBACK}:{port}",
-            *([f"--web.local-assets={pages}"] if pages else []),
-        ]
-
-    announcement = "Server is ready to receive web requests"
-    return Listener("Prometheus", command, directory / "prometheus.log", announcement).running(0)
+    return run_prometheus(
+        directory,
+        configuration,
+        f"--storage.tsdb.path={prometheus.data(directory)}",
+        "--rules.alert.resend-delay=5s",  # it takes 5 seconds to find Alertmanager
+        LIFECYCLE,
+    )

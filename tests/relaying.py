@@ -21,11 +21,9 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from standardwebhooks import Webhook
 
-from plimsoll.demo import debian
-from plimsoll.demo.service import LOOPBACK, Command, Listener, Service
-from reloading import LIFECYCLE
+from plimsoll.demo.service import LOOPBACK, Service
+from programs import LIFECYCLE, run_prometheus
 from serving import Serving, serving
-from support import require_program
 from waiting import eventually
 
 TOKEN = "token-of-the-tests"
@@ -175,9 +173,6 @@ def prometheus(
     directory: Path, page: Page, alertmanagers: Sequence[str], *, port: int = 0, **settings: Any
 ) -> AbstractContextManager[Service]:
     """Run Prometheus on the rules in `directory`, every second; it stores there, too."""
-    program = Path(require_program("prometheus"))
-    pages = debian.prometheus_pages(program)
-    file = directory / "prometheus.yml"
     interval = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), "1s")
     targets = [url.removeprefix("http://") for url in alertmanagers]
     configuration = {
@@ -188,21 +183,14 @@ def prometheus(
             {"job_name": "demo", "static_configs": [{"targets": [page.url.split("/")[2]]}]},
         ],
     }
-    file.write_text(yaml.safe_dump(configuration))
-
-    def command(port: int) -> Command:
-        return [
-            program,
-            f"--config.file={file}",
-            f"--storage.tsdb.path={directory / 'prometheus'}",
-            "--rules.alert.resend-delay=2s",  # and four times that is what Alertmanager waits for the next
-            LIFECYCLE,
-            f"--web.listen-address={LOOPBACK}:{port}",
-            *([f"--web.local-assets={pages}"] if pages else []),
-        ]
-
-    announcement = "Server is ready to receive web requests"
-    return Listener("Prometheus", command, directory / "prometheus.log", announcement).running(port)
+    return run_prometheus(
+        directory,
+        configuration,
+        f"--storage.tsdb.path={directory / 'prometheus'}",
+        "--rules.alert.resend-delay=2s",  # and four times that is what Alertmanager waits for the next
+        LIFECYCLE,
+        port=port,
+    )
 
 
 def write_routes(file: Path, relay_url: str, *names: str, **waits: str) -> None:

@@ -16,9 +16,9 @@ from aiohttp import web
 from plimsoll.alerts.rollout.releases import content_hash
 from plimsoll.demo import debian
 from plimsoll.demo.service import LOOPBACK, Command, Listener, Service, fetch
+from programs import run_prometheus
 from support import require_program
 
-LIFECYCLE = "--web.enable-lifecycle"
 ALONE = "--cluster.listen-address="
 """Alertmanager's flag for no cluster."""
 REFUSED_RULE = "sum by"
@@ -62,24 +62,8 @@ def prometheus(
     rule_files: tuple[str, ...] = ("rules/*.yml",),
 ) -> AbstractContextManager[Service]:
     """Run Prometheus, which stores in `directory`, on the rules in `published`."""
-    program = Path(require_program("prometheus"))
-    pages = debian.prometheus_pages(program)
-    directory.mkdir(exist_ok=True)
-    file = directory / "prometheus.yml"
-    file.write_text(_yaml({"rule_files": [str(published / pattern) for pattern in rule_files]}))
-
-    def command(port: int) -> Command:
-        return [
-            program,
-            f"--config.file={file}",
-            f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address={LOOPBACK}:{port}",
-            *([f"--web.local-assets={pages}"] if pages else []),
-            *flags,
-        ]
-
-    announcement = "Server is ready to receive web requests"
-    return Listener("Prometheus", command, directory / "log", announcement).running(0)
+    configuration = {"rule_files": [str(published / pattern) for pattern in rule_files]}
+    return run_prometheus(directory, configuration, f"--storage.tsdb.path={directory / 'data'}", *flags)
 
 
 def alertmanager(

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ import pytest
 import yaml
 
 from plimsoll.alerts.peer import PeerError
-from plimsoll.demo import debian
-from plimsoll.demo.service import LOOPBACK, Command, Listener, Service, fetch
+from plimsoll.demo.service import LOOPBACK, Service, fetch
 from plimsoll.relay.lives.runs import Run
 from plimsoll.relay.sources.prometheus import Prometheus, Shown
-from reloading import LIFECYCLE, alertmanager, answering, reload
+from programs import LIFECYCLE, run_prometheus
+from reloading import alertmanager, answering, reload
 from support import require_program, said_by
 from waiting import eventually
 
@@ -57,27 +57,6 @@ def past() -> str:
     return "\n".join([*lines, waited, "# EOF\n"])
 
 
-def running(
-    directory: Path, configuration: Mapping[str, Any], *flags: str
-) -> AbstractContextManager[Service]:
-    program = Path(require_program("prometheus"))
-    pages = debian.prometheus_pages(program)
-    file = directory / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration))
-
-    def command(port: int) -> Command:
-        return [
-            program,
-            f"--config.file={file}",
-            f"--web.listen-address={LOOPBACK}:{port}",
-            *([f"--web.local-assets={pages}"] if pages else []),
-            *flags,
-        ]
-
-    announcement = "Server is ready to receive web requests"
-    return Listener("Prometheus", command, directory / "log", announcement).running(0)
-
-
 def configuration(telling: Service, external: Mapping[str, str] = EXTERNAL) -> dict[str, Any]:
     return {
         "global": {"evaluation_interval": "1s", "external_labels": dict(external)},
@@ -111,7 +90,7 @@ def judging(directory: Path, telling: Service) -> Iterator[Service]:
     create = ("tsdb", "create-blocks-from", "--quiet", "openmetrics")
     said_by(require_program("promtool"), *create, directory / "past", directory / "data")
     flags = (f"--storage.tsdb.path={directory / 'data'}", "--rules.alert.resend-delay=5s", LIFECYCLE)
-    with running(directory, configuration(telling), *flags) as service:
+    with run_prometheus(directory, configuration(telling), *flags) as service:
         eventually(lambda: "ALERTS" in fetch(f"{service.url}/api/v1/query?query=ALERTS"))
         yield service
 
@@ -203,7 +182,7 @@ async def test_another_configuration_is_noticed(
 async def test_an_agent_is_told_from_prometheus(tmp_path: Path) -> None:
     remote = {"remote_write": [{"url": f"http://{LOOPBACK}:9/"}]}
     flags = ("--enable-feature=agent", f"--storage.agent.path={tmp_path / 'data'}")
-    with running(tmp_path, remote, *flags) as agent:
+    with run_prometheus(tmp_path, remote, *flags) as agent:
         async with asking(agent.url) as source:
             with pytest.raises(
                 PeerError, match=r"422: .*unavailable with Prometheus Agent.*agent answers none"

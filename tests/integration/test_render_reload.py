@@ -9,7 +9,8 @@ import pytest
 from plimsoll.alerts.rendering import render
 from plimsoll.cli import FAILED, GOOD, main
 from plimsoll.demo.service import Service
-from reloading import LIFECYCLE, alertmanager, prometheus, receivers_of, rules_of
+from programs import LIFECYCLE
+from reloading import alertmanager, prometheus, receivers_of, rules_of
 from support import require_program
 
 OPS = "alerts: {Own: {metric: up, operator: '<', threshold: 1, severity: low, summary: Down, webhook: ops}}\n"

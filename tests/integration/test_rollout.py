@@ -23,8 +23,8 @@ from plimsoll.alerts.rollout.service import RolloutError, take_into_service
 from plimsoll.alerts.rollout.wanted import Wanted
 from plimsoll.demo.processes import free_port
 from plimsoll.demo.service import Service, fetch
+from programs import LIFECYCLE
 from reloading import (
-    LIFECYCLE,
     REFUSED_RULE,
     UNDEFINED,
     alertmanager,

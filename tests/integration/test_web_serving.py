@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 import trustme
-import yaml
 
 from fix_web import HOST, Protected, hashed, trusting
-from plimsoll.demo import debian
-from plimsoll.demo.service import LOOPBACK, Command, Listener, fetch
+from plimsoll.demo.service import fetch
+from programs import run_prometheus
 from serving import Serving, serving
-from support import require_program
 from waiting import eventually
 
 AUTHORITY = trustme.CA()
@@ -64,25 +62,6 @@ def job(exporter: Serving, name: str, directory: Path, **changes: Any) -> dict[s
     }
 
 
-def prometheus(directory: Path, jobs: list[dict[str, Any]]) -> Listener:
-    program = Path(require_program("prometheus"))
-    pages = debian.prometheus_pages(program)
-    file = directory / "prometheus.yml"
-    file.write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-
-    def command(port: int) -> Command:
-        return [
-            program,
-            f"--config.file={file}",
-            f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address={LOOPBACK}:{port}",
-            *([f"--web.local-assets={pages}"] if pages else []),
-        ]
-
-    announcement = "Server is ready to receive web requests"
-    return Listener("Prometheus", command, directory / "prometheus.log", announcement)
-
-
 def targets(url: str) -> dict[str, tuple[str, str]]:
     """Give health and error of each job's target."""
     active = json.loads(fetch(f"{url}/api/v1/targets"))["data"]["activeTargets"]
@@ -99,7 +78,8 @@ def test_prometheus_scrapes_with_certificate_and_password(
         job(exporter, "certificate", directory, tls_config={"ca_file": str(directory / "ca.pem")}),
         job(exporter, "plain", directory, scheme="http"),
     ]
-    with prometheus(tmp_path, jobs).running(0) as running:
+    configuration = {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}
+    with run_prometheus(tmp_path, configuration, f"--storage.tsdb.path={tmp_path / 'data'}") as running:
         eventually(lambda: len(targets(running.url)) == len(jobs))
         eventually(lambda: "unknown" not in {health for health, _ in targets(running.url).values()})
         health = targets(running.url)
