@@ -1,0 +1,48 @@
+"""Links between the dashboards, and to the form in which Alertmanager makes silences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from grafana_foundation_sdk.builders.dashboard import DashboardLink
+from grafana_foundation_sdk.models.dashboard import DashboardLinkType
+
+TAG = "plimsoll"
+"""All dashboards have it, and lead to each other by it."""
+
+
+def to_the_others() -> DashboardLink:
+    """List the other dashboards at the top of each, which keep the time and whatever variables they share."""
+    return (
+        DashboardLink("Plimsoll")
+        .type(DashboardLinkType.DASHBOARDS)
+        .tags([TAG])
+        .as_dropdown(False)
+        .include_vars(True)
+        .keep_time(True)
+        .url("")
+        .icon("external link")
+        .tooltip("")
+        .target_blank(False)
+    )
+
+
+def page(uid: str, fields: Iterable[str]) -> str:
+    """Give the address of a dashboard about what a row of a table is about.
+
+    Args:
+        uid: of the dashboard.
+        fields: labels that are columns of the row and variables there.
+    """
+    chosen = "&".join(f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in fields)
+    return f"/d/{uid}?${{__url_time_range}}&${{datasource:queryparam}}&{chosen}"
+
+
+def silence(fields: Iterable[str]) -> str:
+    """Give the address of Alertmanager's form, filled in for the alert in a row of a table.
+
+    An alert that lacks a label gets `label=""`, so that nothing with it is silenced. Newer versions of the
+    form take the comment; in older ones it is to be typed.
+    """
+    matchers = "%2C".join(f"{name}%3D%22${{__data.fields.{name}:percentencode}}%22" for name in fields)
+    return f"${{alertmanager}}/#/silences/new?filter=%7B{matchers}%7D&comment=ACK!%20"

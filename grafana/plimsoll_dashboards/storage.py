@@ -1,0 +1,341 @@
+"""Storage, the home page: what grew, will it hurt, who was told, who took it."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.table import Panel as Table
+from grafana_foundation_sdk.builders.timeseries import Panel as Graph
+from grafana_foundation_sdk.models.common import BigValueGraphMode
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from plimsoll_dashboards.board import Section, alerts_over_time, board
+from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values
+from plimsoll_dashboards.columns import Column, label, table, trend, value
+from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
+from plimsoll_dashboards.links import page
+from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat
+from plimsoll_dashboards.queries import now, over_time
+from plimsoll_dashboards.variables import alertmanager, choice
+from plimsoll_dashboards.variables import label as variable
+
+_SERVERS = 'server=~"$server",organization=~"$organization"'
+_DATABASES = f'{_SERVERS},datname=~"$datname"'
+_TABLES = f'{_DATABASES},schemaname=~"$schemaname"'
+_ALERTS = f'category!="meta",server!="",agent="",{_DATABASES}'
+
+_SIZE = f"database:pg_database_size_bytes:max{{{_DATABASES}}}"
+_SIZE_YESTERDAY = f"database:pg_database_size_bytes:max_offset24h{{{_DATABASES}}}"
+_TABLE = f"table:pg_stat_user_tables_size_bytes:max{{{_TABLES}}}"
+_TABLE_YESTERDAY = f"table:pg_stat_user_tables_size_bytes:max_offset24h{{{_TABLES}}}"
+_GROWTH = f"database:pg_database_size_bytes:growth24h_percent{{{_DATABASES}}}"
+_CRITICAL = f"database:pg_database_size_bytes:critical{{{_DATABASES}}}"
+_HOURS_LEFT = f"database:pg_database_size_bytes:hours_until_critical{{{_DATABASES}}}"
+_TABLE_GROWTH = f"table:pg_stat_user_tables_size_bytes:growth24h_percent{{{_TABLES}}}"
+_UNMEASURED = f"max by (server, datname, reason) (pg_tables_unmeasured{{{_DATABASES}}})"
+
+_DATABASE_LABELS = ("server", "datname")
+_TABLE_LABELS = (*_DATABASE_LABELS, "schemaname", "relname")
+
+
+def storage() -> Dashboard:
+    """Build the page."""
+    return board(
+        "plimsoll-storage",
+        "Plimsoll / Storage",
+        "How large databases and tables are, what grew, and when it will hurt.",
+        variables=[
+            variable(
+                "organization", "Organization", "database:pg_database_size_bytes:max", "Narrows the servers."
+            ),
+            variable(
+                "server",
+                "Server",
+                'server:pg_up:max{organization=~"$organization"}',
+                "PostgreSQL servers, by their name in plimsoll.yml.",
+            ),
+            variable(
+                "datname", "Database", f"database:pg_database_size_bytes:max{{{_SERVERS}}}", "Databases."
+            ),
+            variable(
+                "schemaname",
+                "Schema",
+                f"table:pg_stat_user_tables_size_bytes:max{{{_DATABASES}}}",
+                "Narrows the tables, not the totals of databases.",
+            ),
+            choice("tables", "Largest tables", "How many rows the list of tables has.", "25", "100", "500"),
+            alertmanager(),
+        ],
+        annotations=[alerts_over_time(_ALERTS)],
+        sections=[
+            Section(
+                "",
+                [
+                    _banner().span(18).height(7),
+                    _critical().span(3).height(7),
+                    _other_alerts().span(3).height(7),
+                    _total().span(5),
+                    _growth("24 hours", _SIZE_YESTERDAY).span(5),
+                    _growth("7 days", f"{_SIZE} offset 7d").span(5),
+                    _time_left().span(5),
+                    _unmeasured().span(4),
+                    _tables().span(24).height(11),
+                ],
+            ),
+            Section("Growth", [_history().span(24), _sizes(), _growth_percent(), _databases()]),
+            Section("What could not be measured", [_incomplete(), _age()]),
+        ],
+    )
+
+
+def _banner() -> Table:
+    return table(
+        "Storage alerts that fire",
+        "What to look at first. Open the database or the table to see since when it grows; mostly a job has "
+        "stopped cleaning up, or something is imported. Dismiss opens Alertmanager's form, filled in: the "
+        "relay prolongs a silence whose comment begins with ACK! until the alert has resolved.",
+        [
+            severity(_ALERTS),
+            label("Alert", "alertname").wide(200),
+            label("Server", "server").wide(90),
+            _database(),
+            label("Schema", "schemaname").wide(90),
+            _table(),
+            fires_since(_ALERTS),
+            _beside("Now", "bytes", _TABLE, _SIZE),
+            _beside("24 h before", "bytes", _TABLE_YESTERDAY, _SIZE_YESTERDAY),
+            _beside("Growth", "percent", _TABLE_GROWTH, _GROWTH).with_(decimals=1),
+            silenced(_ALERTS, ", ".join(_TABLE_LABELS)),
+            dismiss(("alertname", *_TABLE_LABELS)),
+        ],
+        empty="No storage alert fires.",
+        sorted_by="Severity",
+        descending=False,
+    )
+
+
+def _database() -> Column:
+    return label("Database", "datname").linked(
+        "Only this database", page("plimsoll-storage", _DATABASE_LABELS)
+    )
+
+
+def _table() -> Column:
+    return label("Table", "relname").linked("The table's history", page("plimsoll-table", _TABLE_LABELS))
+
+
+def _beside(title: str, unit: str, of_table: str, of_database: str) -> Column:
+    return measured(
+        title,
+        unit,
+        (f'relname!="",{_ALERTS}', ", ".join(_TABLE_LABELS), of_table),
+        (f'relname="",{_ALERTS}', ", ".join(_DATABASE_LABELS), of_database),
+    )
+
+
+def _critical() -> Stat:
+    return count_of_bad(
+        "Critical",
+        "Storage alerts of severity critical that fire now, silenced or not. Above zero: read the list "
+        "beside it.",
+        CRITICAL,
+        now(f'count(ALERTS{{alertstate="firing",severity="critical",{_ALERTS}}}) or vector(0)'),
+    )
+
+
+def _other_alerts() -> Stat:
+    return count_of_bad(
+        "Warnings",
+        "Storage alerts of any other severity that fire now, silenced or not.",
+        NOTICE,
+        now(f'count(ALERTS{{alertstate="firing",severity!="critical",{_ALERTS}}}) or vector(0)'),
+    )
+
+
+def _total() -> Stat:
+    return stat(
+        "Total size",
+        "All databases chosen above, as PostgreSQL counts them: tables, indexes, TOAST, catalogues, but not "
+        "the write-ahead log. Compare with the disk on the page of the hosts.",
+        "bytes",
+        over_time(f"sum({_SIZE})"),
+    ).graph_mode(BigValueGraphMode.AREA)
+
+
+def _growth(span: str, before: str) -> Stat:
+    return stat(
+        f"Growth in {span}",
+        f"How much more there is than {span} ago, of the databases that existed then; negative after a "
+        "clean-up. If it surprises you, sort the tables below by their growth.",
+        "bytes",
+        now(f"sum({_SIZE} - {before})"),
+    ).no_value("no history yet")
+
+
+def _time_left() -> Stat:
+    return (
+        stat(
+            "Time until critical",
+            "Until the first database reaches its critical size (DatabaseSizeCritical) if it grows as in "
+            "the last 24 hours; 0 where it has. Less than a day is an alert: clean up, or raise the limit "
+            "if the disk allows.",
+            "h",
+            now(f"min({_HOURS_LEFT}\nor\n0 * ({_SIZE} >= {_CRITICAL}))"),
+        )
+        .thresholds(from_values(CRITICAL, (1, BAD), (24, NOTICE), (72, GOOD)))
+        .decimals(1)
+        .no_value("not in sight")
+    )
+
+
+def _unmeasured() -> Stat:
+    return count_of_bad(
+        "Tables not measured",
+        "Tables whose present size is not known, since they are locked, may not be read or took too long. "
+        "Their last size is repeated. The list at the end of this page has the reasons.",
+        NOTICE,
+        now(f"sum({_UNMEASURED}) or vector(0)"),
+    )
+
+
+def _tables() -> Table:
+    by_table = ", ".join(_TABLE_LABELS)
+
+    def largest(series: str, at: str = "") -> str:
+        return f"{series}\nand on ({by_table})\ntopk($tables, {_TABLE}{at})"
+
+    def of_table(metric: str) -> str:
+        return f"max by ({by_table}) ({metric}{{{_TABLES}}})"
+
+    return table(
+        "Tables",
+        "The largest tables with their indexes and TOAST. Many dead rows: autovacuum does not keep up, or a "
+        "transaction or replication slot holds it back. Open a table for its history.",
+        [
+            label("Server", "server").wide(90),
+            label("Database", "datname").wide(120),
+            label("Schema", "schemaname").wide(120),
+            _table(),
+            value("Size", "bytes", f"topk($tables, {_TABLE})").wide(100),
+            value("Rows", "short", largest(of_table("pg_stat_user_tables_n_live_tup"))).wide(90),
+            value("Dead rows", "short", largest(of_table("pg_stat_user_tables_n_dead_tup"))).wide(90),
+            value("Growth 24 h", "bytes", largest(f"{_TABLE} - {_TABLE_YESTERDAY}")).wide(110),
+            value("Growth", "percent", largest(_TABLE_GROWTH), decimals=1).wide(90),
+            value(
+                "Share of its database",
+                "percent",
+                largest(f"100 * {_TABLE} / on (server, datname) group_left () {_SIZE}"),
+                decimals=1,
+                min=0,
+                max=100,
+                custom_cellOptions={"type": "gauge", "mode": "basic"},
+            ),
+            trend("Over time", "bytes", largest(_TABLE, " @ end()"), at_least="15m"),
+        ],
+        empty="No table is measured yet: after a start, that takes a scrape or two.",
+        sorted_by="Size",
+    )
+
+
+def _history() -> Graph:
+    by_table = ", ".join(_TABLE_LABELS)
+    largest = f"{_TABLE} and on ({by_table}) topk(10, {_TABLE} @ end())"
+    panel = graph(
+        "Size over 90 days, by the tables that are largest now",
+        "What takes the room, and since when. The rest of the chosen databases, their catalogues included, "
+        "is other; a jump there without a table that grew is often a table that was dropped, or many small "
+        "ones.",
+        "bytes",
+        over_time(
+            f"max by ({by_table}) ({largest})",
+            "{{server}} {{datname}} {{schemaname}}.{{relname}}",
+            at_least="1h",
+        ),
+        over_time(f"sum({_SIZE}) - (sum({largest}) or vector(0))", "other", at_least="1h"),
+    )
+    return stacked(panel).time_from("90d").height(10)
+
+
+def _sizes() -> Graph:
+    critical = f"{_CRITICAL} and {_SIZE} >= 0.5 * {_CRITICAL}"
+    panel = graph(
+        "Databases, and the critical size of those past half of it",
+        "The dashed line is DatabaseSizeCritical's threshold for the database, overrides included.",
+        "bytes",
+        over_time(f"{_SIZE} and on (server, datname) topk(20, {_SIZE} @ end())", "{{server}} {{datname}}"),
+        over_time(critical, "critical: {{server}} {{datname}}"),
+    )
+    return dashed(panel.min(0), "/^critical: /", CRITICAL)
+
+
+def _growth_percent() -> Graph:
+    panel = graph(
+        "Growth within 24 hours, and the thresholds of DatabaseGrowthHigh",
+        "Above its dashed line for 10 minutes, a database raises DatabaseGrowthHigh if it is not tiny. "
+        "Overrides have lines of their own, named by their matchers.",
+        "percent",
+        over_time(f"{_GROWTH} and on (server, datname) topk(20, {_SIZE} @ end())", "{{server}} {{datname}}"),
+        over_time('plimsoll:alert_threshold{alertname="DatabaseGrowthHigh"}', "threshold {{override}}"),
+    )
+    return dashed(panel, "/^threshold/", BAD)
+
+
+def _databases() -> Table:
+    def of_database(metric: str) -> str:
+        return f"max by (server, datname) ({metric}{{{_DATABASES}}})"
+
+    return table(
+        "Databases",
+        "How near each is to its critical size. Not attributed is what no measured table explains: "
+        "catalogues, large objects, files without an owner; much of it is worth a look.",
+        [
+            label("Server", "server").wide(90),
+            _database(),
+            value("Size", "bytes", _SIZE),
+            value("Growth 24 h", "bytes", f"{_SIZE} - {_SIZE_YESTERDAY}"),
+            value("Growth", "percent", _GROWTH, decimals=1),
+            value("Critical size", "bytes", _CRITICAL),
+            value("Until critical", "h", _HOURS_LEFT, decimals=1, noValue="not in sight"),
+            value("Not attributed", "bytes", of_database("pg_unattributed_size_bytes")),
+            value("In tables not listed", "bytes", of_database("pg_other_tables_size_bytes")),
+        ],
+        empty="No database is measured: is the exporter running, and may its role connect?",
+        sorted_by="Size",
+    )
+
+
+def _incomplete() -> Table:
+    return (
+        table(
+            "Tables that could not be measured",
+            "locked: somebody holds or waits for an exclusive lock, so look for a long migration. denied: "
+            "grant pg_monitor to the exporter's role. timeout: the file system is slow, or the table has "
+            "very many files.",
+            [
+                label("Server", "server"),
+                label("Database", "datname"),
+                label("Reason", "reason"),
+                value(
+                    "Tables",
+                    "none",
+                    f"{_UNMEASURED} > 0",
+                ),
+            ],
+            empty="Every table could be measured.",
+            sorted_by="Tables",
+        )
+        .span(12)
+        .height(8)
+    )
+
+
+def _age() -> Graph:
+    ages = f"database:pg_sizes_oldest_timestamp_seconds:age_seconds{{{_DATABASES}}}"
+    panel = graph(
+        "How old the oldest size is",
+        "Sizes of tables that nobody writes to are measured in turns (full_interval), so an hour is usual. "
+        "Above the dashed line MeasurementsTooOld fires: the exporter cannot keep up, or cannot connect.",
+        "s",
+        over_time(f"{ages} and on (server, datname) topk(20, {ages} @ end())", "{{server}} {{datname}}"),
+        over_time('plimsoll:alert_threshold{alertname="MeasurementsTooOld"}', "threshold {{override}}"),
+    )
+    return dashed(panel.min(0), "/^threshold/", BAD)

@@ -1,0 +1,72 @@
+"""Variables, each named as the label that it stands for, so that links between dashboards carry them over."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import CustomVariable, DatasourceVariable, QueryVariable
+from grafana_foundation_sdk.models.dashboard import (
+    VariableHide,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
+from plimsoll_dashboards.queries import PROMETHEUS
+
+_ALL = VariableOption(selected=True, text="All", value="$__all")
+
+
+def datasource() -> DatasourceVariable:
+    """Which Prometheus."""
+    return DatasourceVariable("datasource").label("Data source").type("prometheus").multi(False)
+
+
+def label(name: str, shown: str, series: str, description: str) -> QueryVariable:
+    """Offer the values of the label `name`, with All, which also fits what lacks the label.
+
+    Args:
+        name: the label.
+        shown: what the viewer reads.
+        series: a selector, which may name the variables before this one.
+        description: what it narrows.
+    """
+    return _query(name, f"label_values({series}, {name})").label(shown).description(description)
+
+
+def only(name: str, shown: str, series: str, description: str) -> QueryVariable:
+    """Offer the values of the label `name`, of which one is chosen: the page is about that."""
+    variable = QueryVariable(name).label(shown).description(description)
+    return _asking(variable, f"label_values({series}, {name})")
+
+
+def alertmanager() -> QueryVariable:
+    """Where silences are made, for links; it comes from the file that the rules were rendered from."""
+    variable = QueryVariable("alertmanager").hide(VariableHide.HIDE_VARIABLE)
+    return _asking(variable, "label_values(plimsoll:links_info, alertmanager)")
+
+
+def choice(name: str, shown: str, description: str, *values: str) -> CustomVariable:
+    """Offer fixed values, of which the first is chosen."""
+    options = [VariableOption(selected=value == values[0], text=value, value=value) for value in values]
+    return (
+        CustomVariable(name)
+        .label(shown)
+        .description(description)
+        .values(",".join(values))
+        .options(options)
+        .current(options[0])
+    )
+
+
+def _query(name: str, query: str) -> QueryVariable:
+    variable = QueryVariable(name).multi(True).include_all(True).all_value(".*").current(_ALL)
+    return _asking(variable, query)
+
+
+def _asking(variable: QueryVariable, query: str) -> QueryVariable:
+    return (
+        variable.datasource(PROMETHEUS)
+        .query({"query": query, "refId": "variable"})
+        .definition(query)
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.ALPHABETICAL_ASC)
+    )
