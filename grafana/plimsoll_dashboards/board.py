@@ -20,6 +20,9 @@ from plimsoll_dashboards.variables import datasource
 _SCHEMA = 39
 """Grafana 10.4's: what is older does not mind, and what is newer brings it up to date in memory."""
 
+_PANELS = "10.0.0"
+"""The version that panels are written for; without one, Grafana would take them for those of version 6."""
+
 Variable = Builder[models.VariableModel]
 Annotation = Builder[models.AnnotationQuery]
 
@@ -77,8 +80,10 @@ def board(
             builder.with_panel(panel)
     built = builder.build()
     built.schema_version = _SCHEMA
-    for number, panel_or_row in zip(count(1), built.panels or ()):
-        panel_or_row.id_val = number
+    for number, part in zip(count(1), built.panels or ()):
+        part.id_val = number
+        if isinstance(part, models.Panel):
+            part.plugin_version = _PANELS
     return built
 
 

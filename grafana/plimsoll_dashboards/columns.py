@@ -12,6 +12,7 @@ from grafana_foundation_sdk.builders.table import Panel
 from grafana_foundation_sdk.models.dashboard import (
     DataTransformerConfig,
     DynamicConfigValue,
+    MatcherConfig,
     ValueMapping,
 )
 
@@ -105,19 +106,36 @@ def table(
     panel = Panel().title(title).description(description).no_value(empty).span(WIDTH).height(9).unit("short")
     asking(panel, *(column.query for column in columns if column.query))
     sources = dict(_sources(columns))
-    if any(column.is_trend for column in columns):
-        panel.with_transformation(DataTransformerConfig("timeSeriesTable", options={}))
-    panel.with_transformation(
-        DataTransformerConfig("filterFieldsByName", options={"include": {"names": [*sources]}})
-    )
-    panel.with_transformation(DataTransformerConfig("merge", options={}))
-    panel.with_transformation(_arranged(sources))
+    for step in (*_merged(columns), _chosen(sources), _arranged(sources)):
+        panel.with_transformation(step)
     for column in columns:
         if column.properties:
             panel.override_by_name(column.title, _properties(column))
     if sorted_by:
         panel.sort_by([TableSortByFieldState().display_name(sorted_by).desc(descending)])
     return panel
+
+
+def _merged(columns: tuple[Column, ...]) -> Iterable[DataTransformerConfig]:
+    """Make one table of all answers, by the labels that they share.
+
+    An answer without rows has no labels, only the time, and a trend has no time: they would share nothing,
+    and nothing would be merged. So what has the time is merged first.
+    """
+    kinds = [column.is_trend for column in columns if column.query]
+    if any(kinds):
+        yield DataTransformerConfig("timeSeriesTable", options={})
+        timed = "|".join(
+            letter for letter, is_trend in zip(ascii_uppercase, kinds, strict=False) if not is_trend
+        )
+        of_timed = MatcherConfig("byRefId", options=f"/^(?:{timed})$/")
+        yield DataTransformerConfig("merge", filter_val=of_timed, options={})
+    yield DataTransformerConfig("merge", options={})
+
+
+def _chosen(sources: Mapping[str, Column]) -> DataTransformerConfig:
+    """Leave out the time, and labels that no column shows."""
+    return DataTransformerConfig("filterFieldsByName", options={"include": {"names": [*sources]}})
 
 
 def _sources(columns: tuple[Column, ...]) -> Iterable[tuple[str, Column]]:

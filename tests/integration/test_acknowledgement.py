@@ -48,6 +48,12 @@ def acknowledgements(running: Scene, alert: str) -> tuple[float | None, float | 
     return page.get(start, alert=alert), page.get(limit, alert=alert)
 
 
+def suppressed(running: Scene, alert: str) -> list[dict[str, str]]:
+    """Give the other labels of what the relay's page says of an alert that nobody is told of."""
+    found = running.relay.scrape().all("plimsoll_alert_suppressed", alertname=alert)
+    return [dict(labels) for labels in found]
+
+
 def shows_what_is_open(running: Scene) -> bool:
     """Say whether the bell's numbers are those of the history."""
     page = running.relay.scrape()
@@ -71,6 +77,7 @@ def test_taken_prolonged_judged_otherwise_and_resolved(running: Scene) -> None:
     wait(lambda: running.counts("warning") == {"open": 1, "acknowledged": 0, "suppressed": 0})
     assert row["created_at"].timestamp() in running.open_since()
     wait(lambda: shows_what_is_open(running))
+    assert suppressed(running, "Taken") == []
     assert [row[column] for column in ACKNOWLEDGED] == [None] * 5
 
     running.ack("Taken", "--by=ann", "--comment=on it")
@@ -85,6 +92,8 @@ def test_taken_prolonged_judged_otherwise_and_resolved(running: Scene) -> None:
     assert running.kinds()["acknowledgement"] == 1
     times = (taken["acknowledged_at"].timestamp(), taken["acknowledged_until"].timestamp())
     assert acknowledgements(running, "Taken") == pytest.approx(times, abs=0.001)
+    shown = {"server": "main", "category": "storage", "state": "acknowledged"}
+    assert suppressed(running, "Taken") == [shown]
 
     running.rule(Rule("Taken", "critical"), *RULES)
 
@@ -94,6 +103,7 @@ def test_taken_prolonged_judged_otherwise_and_resolved(running: Scene) -> None:
             running.counts("critical")["acknowledged"] == 1 and not any(running.counts("warning").values())
         )
     )
+    assert suppressed(running, "Taken") == [shown], "it is the same alert"
     running.prolonged(silence, 3)
     assert moment(running.silence("Taken")["endsAt"]) - moment(silence["startsAt"]) > 2 * PERIOD
 
@@ -113,6 +123,7 @@ def test_taken_prolonged_judged_otherwise_and_resolved(running: Scene) -> None:
     assert ended["auto_resolved"] is True
     wait(lambda: not any(running.counts("critical").values()))
     assert acknowledgements(running, "Taken") == (None, None)
+    assert suppressed(running, "Taken") == []
     assert len(running.ops.told("Taken", "firing")) == 1
     assert running.ops.told("Taken", "resolved") == []
 
@@ -136,6 +147,7 @@ def test_silences_of_others(running: Scene) -> None:
     is_taken(running, bobs, "ByAmtool", "looks into it")
     is_taken(running, cids, "ByPage", "me, too")
     wait(lambda: running.counts("low") == {"open": 0, "acknowledged": 0, "suppressed": 1})
+    assert [labels["state"] for labels in suppressed(running, "Silenced")] == ["suppressed"]
     wait(lambda: running.counts("info") == {"open": 0, "acknowledged": 2, "suppressed": 0})
     wait(lambda: shows_silences(running))
     assert running.kinds() == {"acknowledgement": 2, "other": 1}
@@ -181,7 +193,7 @@ def of_the_page(labels: Mapping[str, str], by: str, comment: str) -> dict[str, A
 
 
 COUNTED = (
-    *("plimsoll_alerts", "plimsoll_alerts_unacknowledged", "plimsoll_silences"),
+    *("plimsoll_alerts", "plimsoll_alerts_unacknowledged", "plimsoll_alert_suppressed", "plimsoll_silences"),
     *("plimsoll_alerts_oldest_unacknowledged_timestamp_seconds",),
     *("plimsoll_acknowledgement_start_timestamp_seconds", "plimsoll_acknowledgement_limit_timestamp_seconds"),
 )

@@ -115,7 +115,8 @@ def test_promtool_unit_tests(path: Path, tmp_path: Path) -> None:
 def test_no_rule_is_left_out_that_may_matter() -> None:
     of_growth = names_behind(HERE / "table_growth.yml")
     assert {"TableGrowthHigh", "table:pg_stat_user_tables_size_bytes:max_offset24h"} < of_growth
-    assert names_behind(HERE / "host_for_days.yml") >= {rule["alert"] for rule in ALERT_RULES} | SIGNALS
+    judged = SIGNALS - {"alert:plimsoll_alert_suppressed:max"}  # which is for dashboards
+    assert names_behind(HERE / "host_for_days.yml") >= {rule["alert"] for rule in ALERT_RULES} | judged
     assert names_behind(HERE / "container_down.yml") == set(map(name_of, RULES))
 
 
@@ -187,8 +188,8 @@ def test_the_alert_table_repeats_the_alert(alert: dict[str, Any]) -> None:
 
 
 def test_the_alert_table_has_no_other_alerts() -> None:
-    (version, *rows) = ALERT_TABLE
-    assert version["record"] == "plimsoll:rules_info"
+    (version, links, *rows) = ALERT_TABLE
+    assert [version["record"], links["record"]] == ["plimsoll:rules_info", "plimsoll:links_info"]
     assert {rule["labels"]["alertname"] for rule in rows} == {alert["alert"] for alert in ALERT_RULES}
 
 
@@ -201,6 +202,15 @@ def test_what_is_shipped_is_what_the_catalogue_gives(name: str) -> None:
 def test_the_catalogue_knows_every_signal() -> None:
     assert load_catalogue().signals.keys() == SIGNALS
     assert not load_catalogue().compiled.keys() & {rule["record"] for rule in rules_in(RECORDING)}
+
+
+def test_what_is_suppressed_may_have_the_labels_of_every_preset() -> None:
+    signals = load_catalogue().signals
+    suppressed = signals["alert:plimsoll_alert_suppressed:max"]
+    judged = {preset.metric for _, preset in load_catalogue().presets.values()}
+    labels = {"alertname", "category", "state"}.union(*(signals[metric].labels for metric in judged))
+
+    assert sorted(suppressed.labels) == sorted(labels)
 
 
 @each_alert

@@ -52,6 +52,32 @@ def test_the_same_file_gives_the_same_text_and_another_another_version() -> None
     assert render(FILE).version != render(None).version
 
 
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("{}", {"alertmanager": "http://127.0.0.1:9093"}),
+        (
+            'alertmanager: {urls: ["https://kim:hunter2@a.example.com/am/", "http://b:9093"]}',
+            {"alertmanager": "https://a.example.com/am"},
+        ),
+        (
+            'links: {alertmanager: "https://alerts.example.com/", runbooks: "https://wiki.example.com/?v=1"}',
+            {"alertmanager": "https://alerts.example.com", "runbooks": "https://wiki.example.com/?v=1"},
+        ),
+    ],
+    ids=["nothing", "urls", "links"],
+)
+def test_where_the_links_of_dashboards_lead(tmp_path: Path, text: str, labels: dict[str, str]) -> None:
+    file = tmp_path / "plimsoll.yml"
+    file.write_text(text, "utf-8")
+    rendered = render(file).files["rules/alerts.yml"]
+    (table,) = [group for group in yaml.safe_load(rendered)["groups"] if group["name"] == "alert_table"]
+
+    (info,) = [rule for rule in table["rules"] if rule["record"] == "plimsoll:links_info"]
+    assert info == {"record": "plimsoll:links_info", "expr": "vector(1)", "labels": labels}
+    assert "hunter2" not in rendered
+
+
 def test_check_changes_nothing_and_tells_what_differs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

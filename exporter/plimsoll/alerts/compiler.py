@@ -11,8 +11,8 @@ from plimsoll.alerts.catalogue import GROUPS, Catalogue
 from plimsoll.alerts.effective import Branch, Effective
 from plimsoll.alerts.merging import OWN_GROUP
 from plimsoll.alerts.selection import Selection, base_selection, override_selection
-from plimsoll.alerts.settings import LinkSettings
-from plimsoll.alerts.shape import CompiledSignal
+from plimsoll.alerts.settings import LinkSettings, UserFile
+from plimsoll.alerts.shape import CompiledSignal, public_address
 from plimsoll.alerts.units import duration, number
 from plimsoll.alerts.writing import Lines
 
@@ -25,7 +25,7 @@ RUNBOOKS = "docs/alerts.md"
 
 
 def compile_rules(
-    catalogue: Catalogue, alerts: Sequence[Effective], links: LinkSettings, receivers: ReceiversOf
+    catalogue: Catalogue, alerts: Sequence[Effective], user: UserFile, receivers: ReceiversOf
 ) -> list[RuleGroup]:
     """Give the groups of alerts.yml: signals, the alert table, and the alerts of each group."""
     by_name = {alert.name: alert for alert in alerts}
@@ -33,11 +33,12 @@ def compile_rules(
         {"record": record, "expr": _compiled_signal(signal, by_name[signal.of])}
         for record, signal in catalogue.compiled.items()
     ]
-    table = list(chain.from_iterable(_table_rows(alert, receivers) for alert in alerts))
+    rows = chain.from_iterable(_table_rows(alert, receivers) for alert in alerts)
+    table = [_links_info(user), *rows]
     groups = [("signals", signals), ("alert_table", table)]
     for name in (*GROUPS, OWN_GROUP):
         own = (alert for alert in alerts if alert.group == name)
-        groups.append((name, list(chain.from_iterable(_alert_rules(alert, links) for alert in own))))
+        groups.append((name, list(chain.from_iterable(_alert_rules(alert, user.links) for alert in own))))
     return [{"name": name, "rules": rules} for name, rules in groups if rules]
 
 
@@ -78,6 +79,14 @@ def _numbers(branch: Branch, used: Iterable[str]) -> dict[str, str]:
 
 
 # --- the alert table ----------------------------------------------------------------------------------------
+
+
+def _links_info(user: UserFile) -> Rule:
+    """Say where the links of dashboards lead."""
+    labels = {"alertmanager": public_address(user.links.alertmanager or user.alertmanager.urls[0])}
+    if user.links.runbooks:
+        labels["runbooks"] = user.links.runbooks
+    return {"record": "plimsoll:links_info", "expr": "vector(1)", "labels": labels}
 
 
 def _table_rows(alert: Effective, receivers: ReceiversOf) -> Iterator[Rule]:

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from plimsoll.alerts.shape import public_address
+
 ANSWER_SECONDS = 10.0
 """How long an answer is waited for, unless somebody says otherwise."""
 
@@ -39,8 +41,7 @@ class Peer:
 
     def __init__(self, session: aiohttp.ClientSession, url: str, seconds: float = ANSWER_SECONDS) -> None:
         parts = urlsplit(url)
-        address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
-        self.url = address.geturl().rstrip("/")
+        self.url = public_address(url)
         """Without the password."""
         self._session = session
         self._seconds = seconds

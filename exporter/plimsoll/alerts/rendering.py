@@ -88,7 +88,7 @@ def render(config_file: Path | None) -> Rendered:
     plan = make_plan(config_file, addressed=True)
     catalogue = load_catalogue()
     recording = (shipped("rules") / "recording.yml").read_text("utf-8")
-    groups = compile_rules(catalogue, plan.alerts, plan.user.links, plan.routing.receivers_of)
+    groups = compile_rules(catalogue, plan.alerts, plan.user, plan.routing.receivers_of)
     routes = alertmanager_text(catalogue, plan.routing, plan.alerts, plan.user, _ROUTES_HEADER)
     version = _version(recording, dump_groups(groups), routes)
     groups = [_with_version(group, version) for group in groups]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from plimsoll.alerts.labels import OwnLabel, declared_labels
-from plimsoll.alerts.shape import Alert, Url, Webhook
+from plimsoll.alerts.shape import Alert, Link, Url, Webhook
 from plimsoll.config import Document, PlacedError, Section
 from plimsoll.config.document import Review
 from plimsoll.config.fields import Duration, Timeout, WholeNumber
@@ -67,11 +67,13 @@ class PrometheusSettings(Section):
 
 
 class LinkSettings(Section):
-    """Where the links in notifications lead."""
+    """Where the links in notifications and on dashboards lead."""
 
-    runbooks: Url | None = None
+    runbooks: Link | None = None
     """The page made of docs/alerts.md; without it, that file is named."""
-    dashboards: Url = "http://127.0.0.1:3000"
+    dashboards: Link = "http://127.0.0.1:3000"
+    alertmanager: Link | None = None
+    """Alertmanager as browsers reach it; without it, the first of `alertmanager.urls`."""
 
 
 class _Sections(Section):

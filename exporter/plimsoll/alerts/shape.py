@@ -67,6 +67,19 @@ def _has_address(url: str) -> bool:
         return False
 
 
+def public_address(url: str) -> str:
+    """Give where a program's pages are: neither a password nor a query, and no slash at the end."""
+    parts = urlsplit(url)
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="")
+    return address.geturl().rstrip("/")
+
+
+def _link(value: str) -> str:
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("must not hold user:password@, for whoever sees the link could read it")
+    return value
+
+
 def _told_as(value: str) -> str:
     if "#" not in value:
         raise ValueError("must have a # where the number stands")
@@ -90,6 +103,8 @@ MetricName = Annotated[str, BeforeValidator(_metric)]
 SomeMatchers = Annotated[Matchers, BeforeValidator(_matchers)]
 OwnAnnotation = Annotated[LabelName, AfterValidator(_own_annotation)]
 Url = Annotated[str, BeforeValidator(_url)]
+Link = Annotated[Url, AfterValidator(_link)]
+"""A URL that everybody may see."""
 Text = Annotated[str, AfterValidator(_filled)]
 Template = Annotated[str, AfterValidator(Lines)]
 """A text of the catalogue, whose lines end where it reads well."""

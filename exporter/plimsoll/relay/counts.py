@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from typing import Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from plimsoll.alerts.shape import SEVERITIES
 from plimsoll.relay.acknowledging.silences import is_acknowledgement
+from plimsoll.relay.alert import CHANGING_LABELS
 from plimsoll.relay.lives.life import Life
 from plimsoll.relay.memory import Memory
 from plimsoll.relay.sources.alertmanager import Silence
@@ -24,6 +27,15 @@ UNKNOWN_SEVERITY = "unknown"
 
 _STATES: tuple[State, ...] = ("open", "acknowledged", "suppressed")
 _KINDS = ("acknowledgement", "other")
+
+_RENAMED = {"instance": "exported_instance", "job": "exported_job"}
+"""Labels of alerts that Prometheus sets on whatever it scrapes, and how it would itself rename ours then."""
+
+_NOT_SHOWN = CHANGING_LABELS | {"state", *_RENAMED.values()}
+"""Labels of alerts that change, and those that yield to ours."""
+
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+"""What every Prometheus takes for a label's name; newer Alertmanagers take any text."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ class Counts(Collector):
         yield from _of_history(self._memory)
         if self.last is not None:
             yield from _of_alerts(self.last)
+            yield _of_suppressed(self.last)
             yield from _of_acknowledgements(self.last)
             yield from _of_silences(self.last)
             yield from _of_sources(self.last)
@@ -91,6 +104,31 @@ def _of_alerts(count: Count) -> Iterator[Metric]:
         "When Alertmanager and Prometheus were last asked, in seconds since the epoch.",
         count.at.timestamp(),
     )
+
+
+def _of_suppressed(count: Count) -> Metric:
+    """Show each alert that nobody is told of under its own labels, so that it can be taken out of ALERTS.
+
+    Two that differ only in labels which are not shown are one series.
+    """
+    found = {}
+    for life in count.lives:
+        if (state := count.state(life)) != "open":
+            labels = {**_shown_labels(life.alert.labels), "state": state}
+            found[frozenset(labels.items())] = labels
+    text = "Always 1: an alert that has not resolved, and that nobody is told of."
+    family = Metric("plimsoll_alert_suppressed", text, "gauge")
+    family.samples = [Sample(family.name, labels, 1.0) for labels in found.values()]
+    return family
+
+
+def _shown_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Give the labels of an alert that may stand beside ours."""
+    return {
+        _RENAMED.get(name, name): value
+        for name, value in labels.items()
+        if value and name not in _NOT_SHOWN and _LABEL.fullmatch(name)
+    }
 
 
 def _of_acknowledgements(count: Count) -> Iterator[Metric]:
