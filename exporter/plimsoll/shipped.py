@@ -1,4 +1,4 @@
-"""Finds what is shipped beside the code: rules and routes, in a checkout or in an installed package."""
+"""Finds what is shipped beside the code (rules, routes, dashboards), in a checkout or an installation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CHECKOUT = Path(__file__).parents[2]
 
 
 def shipped(name: str) -> Path:
-    """Return the folder `rules` or `alertmanager` as it was shipped.
+    """Return the folder `rules`, `alertmanager` or `grafana` as it was shipped.
 
     Raises:
         FileNotFoundError: this is neither a checkout nor a complete installation.

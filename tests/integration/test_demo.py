@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import socket
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
@@ -18,13 +22,24 @@ from fix_postgres import PASSWORD, Database, OwnPostgres
 from plimsoll.demo.postgres import PostgresServer
 from plimsoll.demo.processes import alive, children, free_port
 from plimsoll.demo.service import fetch
-from plimsoll.demo.stack import ALERTMANAGER_PORT, EXPORTER_PORT, PROMETHEUS_PORT, WEBHOOK_PORT
-from support import require_program
+from plimsoll.demo.stack import (
+    ALERTMANAGER_PORT,
+    EXPORTER_PORT,
+    GRAFANA_PORT,
+    PROMETHEUS_PORT,
+    RELAY_PORT,
+    WEBHOOK_PORT,
+)
+from stand_in_grafana import install
+from support import PATH, require_program
 from waiting import eventually
 
 pytestmark = pytest.mark.long
 
-STANDARD_PORTS = {EXPORTER_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, WEBHOOK_PORT}
+STANDARD_PORTS = {
+    *(EXPORTER_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, RELAY_PORT, GRAFANA_PORT, WEBHOOK_PORT)
+}
+NAMES = ("Exporter", "Prometheus", "Alertmanager", "Relay", "Grafana", "Webhook")
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +58,16 @@ def take(ports: set[int], stack: ExitStack) -> None:
             continue
 
 
-def test_an_alert_arrives_and_ctrl_c_ends_all() -> None:
+def test_an_alert_arrives_and_ctrl_c_ends_all(tmp_path: Path) -> None:
+    grafana = install(tmp_path / "grafana" / "bin" / "grafana", tmp_path / "grafana")
     with ExitStack() as stack:
         take(STANDARD_PORTS, stack)
-        running = stack.enter_context(demo())
+        running = stack.enter_context(demo(path=f"{grafana.parent}:{PATH}"))
         running.wait_for("FIRING  TableGrowthHigh  (warning)", 120)
         running.wait_for("FIRING  DatabaseGrowthHigh  (warning)")
         check_addresses(running)
         check_that_the_past_is_there(running)
+        check_that_the_relay_is_between(running)
         started = running.descendants()
         assert len(started) > 5
         assert running.end(signal.SIGINT) == 0
@@ -62,7 +79,7 @@ def test_an_alert_arrives_and_ctrl_c_ends_all() -> None:
 
 def check_addresses(running: Demo) -> None:
     """See that each address is the real one, where the standard port was taken."""
-    for name in ("Exporter", "Prometheus", "Alertmanager", "Webhook"):
+    for name in NAMES:
         assert int(re.findall(r":(\d+)", running.address(name))[0]) not in STANDARD_PORTS
     assert 'pg_up{server="main"} 1' in fetch(running.address("Exporter"))
     for page in re.findall(r"http://127.0.0.1:\d+/\S*(?:graph|alerts)\S*", running.text):
@@ -73,11 +90,50 @@ def check_addresses(running: Demo) -> None:
 
 
 def check_that_the_past_is_there(running: Demo) -> None:
-    prometheus = running.address("Prometheus")
-    query = "pg_database_size_bytes{datname=%22shop%22}%20offset%2047h"
-    (series,) = json.loads(fetch(f"{prometheus}/api/v1/query?query={query}"))["data"]["result"]
+    (series,) = query(running, 'pg_database_size_bytes{datname="shop"} offset 47h')
     assert series["metric"]["job"] == "plimsoll"
     assert series["metric"]["instance"] in running.address("Exporter")
+
+
+def query(running: Demo, expression: str) -> list[dict[str, Any]]:
+    url = f"{running.address('Prometheus')}/api/v1/query?{urlencode({'query': expression})}"
+    series: list[dict[str, Any]] = json.loads(fetch(url))["data"]["result"]
+    return series
+
+
+def check_that_the_relay_is_between(running: Demo) -> None:
+    """See that it tells, is scraped, keeps the history that Grafana reads, and acknowledges by the guide."""
+    eventually(lambda: query(running, 'up{job="plimsoll-relay"} == 1'), 60)
+    with psycopg.connect(**history_of_grafana(running), autocommit=True) as session:
+        told = "SELECT status FROM plimsoll.alert WHERE alertname = 'TableGrowthHigh'"
+        eventually(lambda: session.execute(told).fetchall() == [("open",)])
+        delivered = "SELECT FROM plimsoll.delivery WHERE receiver = 'default' AND result = 'delivered'"
+        eventually(lambda: session.execute(delivered).fetchone() is not None)
+        acknowledge(running)
+        eventually(lambda: session.execute(told).fetchall() == [("acknowledged",)])
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            session.execute("DELETE FROM plimsoll.alert")
+    assert query(running, 'ALERTS{alertstate="firing", category="meta"}') == []
+
+
+def history_of_grafana(running: Demo) -> dict[str, Any]:
+    """Give the login in Grafana's data source."""
+    sources = json.loads(fetch(running.address("Grafana")))["datasources"]
+    urls = {source["uid"]: source["url"] for source in sources}
+    assert urls["plimsoll-prometheus"] == running.address("Prometheus")
+    assert urls["plimsoll-alertmanager"] == running.address("Alertmanager")
+    (history,) = (source for source in sources if source["uid"] == "plimsoll-history")
+    host, _, port = history["url"].partition(":")
+    login = {"user": history["user"], "password": history["secureJsonData"]["password"]}
+    return {"host": host, "port": port, "dbname": history["jsonData"]["database"], **login}
+
+
+def acknowledge(running: Demo) -> None:
+    """Run the command of the guide, from where it was written for."""
+    command = re.search(r"^  (\S.* ack TableGrowthHigh .*)$", running.text, re.MULTILINE)
+    assert command, running.text
+    done = subprocess.run(shlex.split(command[1]), cwd=running.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_kill_leaves_nothing_running() -> None:
@@ -161,6 +217,7 @@ def test_a_server_of_the_users_is_only_read(own_postgres: OwnPostgres) -> None:
         page = fetch(running.address("Exporter"))
         assert 'pg_up{server="main"} 1' in page
         assert 'pg_database_size_bytes{server="main",datname="postgres"}' in page
+        assert "plimsoll_history_up" not in fetch(running.address("Relay"))
         assert running.end(signal.SIGINT) == 0
         assert list(running.folder.iterdir()) == []
     assert footprint(server) == before

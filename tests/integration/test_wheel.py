@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from demonstration import demo
 from fix_postgres import Database
 from plimsoll.demo import exporter
 from plimsoll.demo.service import Listener, fetch
-from support import require_program
+from stand_in_grafana import install
+from support import PATH, require_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +58,7 @@ def test_the_wheel_checks_serves_and_runs_the_demo(
     configuration = exporter.write_configuration(tmp_path, {"main": newest_database.dsn("postgres")})
     checks(scripts / "plimsoll", configuration)
     serves(scripts / "plimsoll", configuration, tmp_path)
-    runs_the_demo(scripts)
+    runs_the_demo(scripts, tmp_path)
 
 
 def checks(plimsoll: Path, configuration: Path) -> None:
@@ -76,12 +78,21 @@ def serves(plimsoll: Path, configuration: Path, directory: Path) -> None:
     assert "\npg_database_size_bytes{" in page
 
 
-def runs_the_demo(scripts: Path) -> None:
+def runs_the_demo(scripts: Path, directory: Path) -> None:
     for name in ("prometheus", "promtool"):
         require_program(name)
     require_program("alertmanager", "prometheus-alertmanager")
-    with demo(plimsoll=[scripts / "plimsoll"]) as running:
+    grafana = install(directory / "grafana" / "bin" / "grafana", directory / "grafana")
+    with demo(plimsoll=[scripts / "plimsoll"], path=f"{grafana.parent}:{PATH}") as running:
         running.wait_for("FIRING  TableGrowthHigh", 120)
         rules = json.loads(fetch(f"{running.address('Prometheus')}/api/v1/rules"))["data"]["groups"]
         assert all(Path(group["file"]).is_relative_to(scripts.parent) for group in rules)
         assert {Path(group["file"]).name for group in rules} == {"recording.yml", "alerts.yml"}
+        shows_the_dashboards(json.loads(fetch(running.address("Grafana"))), scripts.parent)
+
+
+def shows_the_dashboards(report: dict[str, Any], installation: Path) -> None:
+    provisioning = Path(report["settings"]["paths"]["provisioning"])
+    assert provisioning.is_relative_to(installation)
+    assert {path.name for path in provisioning.parent.iterdir()} == {"provisioning", "dashboards"}
+    assert report["home"] in report["dashboards"]

@@ -13,8 +13,8 @@ def add_demo(commands: Commands) -> None:
         "demo",
         help="the whole stack on loopback, with an alert that fires",
         description="Start PostgreSQL with an application that writes, the exporter, Prometheus with two "
-        "days of history, Alertmanager, and a webhook receiver that prints what arrives. Everything listens "
-        "on 127.0.0.1 and ends with Ctrl-C.",
+        "days of history, Alertmanager, the relay, Grafana if that is on PATH, and a webhook receiver that "
+        "prints what arrives. Everything listens on 127.0.0.1 and ends with Ctrl-C.",
     )
     command.add_argument(
         "--dsn",

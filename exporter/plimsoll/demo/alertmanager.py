@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from plimsoll.demo import debian
-from plimsoll.demo.service import LOOPBACK, Command, Listener, Service
+from plimsoll.demo.service import LOOPBACK, Command, Listener, Service, fetch
 from plimsoll.shipped import shipped
 
 
@@ -32,11 +32,10 @@ def running(
 
     def command(port: int) -> Command:
         address = f"{LOOPBACK}:{port}"
-        file = directory / "alertmanager.yml"
-        file.write_text(yaml.safe_dump(_configuration(webhook, waits), sort_keys=False), "utf-8")
+        _write(directory, _configuration(webhook, waits))
         return [
             program,
-            f"--config.file={file}",
+            f"--config.file={_file(directory)}",
             f"--storage.path={directory / 'notifications'}",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}",
@@ -45,6 +44,35 @@ def running(
 
     log = directory / "alertmanager.log"
     return Listener("Alertmanager", command, log, announcement="Listening on", cwd=templates).running(port)
+
+
+def tell_through_relay(service: Service, directory: Path, relay: str, token_file: str) -> None:
+    """Let a running Alertmanager post to the relay, which signs, instead of to the webhook itself.
+
+    Args:
+        service: what `running` gave.
+        directory: the one that it was given.
+        relay: the relay's URL.
+        token_file: the token that the relay demands.
+
+    Raises:
+        OSError: Alertmanager refuses the configuration.
+    """
+    configuration = yaml.safe_load(_file(directory).read_text("utf-8"))
+    for receiver in configuration["receivers"]:
+        for hook in receiver.get("webhook_configs", ()):
+            hook["url"] = f"{relay}/webhook/{receiver['name']}"
+            hook["http_config"] = {"authorization": {"credentials_file": token_file}}
+    _write(directory, configuration)
+    fetch(f"{service.url}/-/reload", method="POST")
+
+
+def _file(directory: Path) -> Path:
+    return directory / "alertmanager.yml"
+
+
+def _write(directory: Path, configuration: Mapping[str, Any]) -> None:
+    _file(directory).write_text(yaml.safe_dump(configuration, sort_keys=False), "utf-8")
 
 
 def _configuration(webhook: str, waits: Mapping[str, str]) -> dict[str, Any]:

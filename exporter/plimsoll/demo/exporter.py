@@ -28,18 +28,21 @@ def write_configuration(
     """
     entries = []
     for number, (name, dsn) in enumerate(servers.items()):
-        secret = directory / f"dsn-{number}"
-        secret.touch(mode=0o600)
-        secret.write_text(dsn, "utf-8")
-        entries.append({"name": name, "dsn_file": str(secret), **settings})
+        secret = processes.write_private(directory / f"dsn-{number}", dsn)
+        entries.append({"name": name, "dsn_file": secret, **settings})
     sections: dict[str, Any] = {}
     if entries:
         sections["postgres"] = {"servers": entries}
     if docker_host:
         sections["containers"] = [{"name": "local", "docker_host": docker_host}]
-    path = directory / "plimsoll.yml"
+    path = configuration_file(directory)
     path.write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
     return path
+
+
+def configuration_file(directory: Path) -> Path:
+    """Return where plimsoll.yml stands."""
+    return directory / "plimsoll.yml"
 
 
 def check(configuration: Path) -> tuple[bool, list[str]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from urllib.parse import urlencode
 
-from plimsoll.demo import programs
+from plimsoll.demo import exporter, grafana, programs
 from plimsoll.demo.stack import INTERVAL, Stack
+from plimsoll.shipped import shipped
 
 _GROWTH = 'table:pg_stat_user_tables_size_bytes:growth24h_percent_above_floor{relname="orders"}'
 _TABLE_SIZE = 'pg_stat_user_tables_size_bytes{relname="orders"}'
@@ -18,8 +21,10 @@ def addresses(stack: Stack) -> str:
 Exporter      {stack.exporter.url}/metrics
 Prometheus    {stack.prometheus.url}
 Alertmanager  {stack.alertmanager.url}
+Relay         {stack.relay.url}/metrics
+Grafana       {_grafana(stack)}
 Webhook       {stack.webhook}  (prints below what it receives)
-Logs, data    {stack.prometheus.log.parent}  (removed at the end)
+Logs, data    {_directory(stack)}  (removed at the end)
 """
 
 
@@ -33,6 +38,8 @@ Look at
   the alert             {stack.pages}/alerts
 Dismiss the alert for an hour
   {_silence(stack, "alertname=TableGrowthHigh relname=orders")}
+Take it until it has resolved
+  {_acknowledge(stack, "TableGrowthHigh relname=orders")}
 
 Real: the sizes from now on. The shop's tables have those sizes, and an application goes on writing to them
       until they are 1 GiB in all.
@@ -52,13 +59,28 @@ Look at
   all alerts            {stack.pages}/alerts
 Dismiss an alert for an hour
   {_silence(stack, "alertname=DatabaseSizeCritical")}
+Take it until it has resolved
+  {_acknowledge(stack, "DatabaseSizeCritical")}
 
 Your server is only read. Growth needs a day of history: until this has run for 24 hours, no growth alert can
 fire, but critical size and reachability are judged at once. The history ends with the demo; to keep it, load
-the rules into a Prometheus of your own.
+the rules into a Prometheus of your own. What became of alerts is not written down: that needs a database.
 
 Notifications appear below. Ctrl-C ends everything.
 """
+
+
+def _grafana(stack: Stack) -> str:
+    if stack.grafana:
+        return f"{stack.grafana.url}  (nobody needs to log in)"
+    if grafana.find():
+        return "did not start, see above"
+    return f"""none: put `grafana` on PATH (https://grafana.com/grafana/download), or let one of your own
+              read {shipped("grafana") / "provisioning"}"""
+
+
+def _directory(stack: Stack) -> Path:
+    return stack.prometheus.log.parent
 
 
 def _graph(stack: Stack, expression: str) -> str:
@@ -72,3 +94,9 @@ def _silence(stack: Stack, matchers: str) -> str:
         f"{amtool} --alertmanager.url={stack.alertmanager.url} silence add {matchers} "
         '--duration=1h --comment="this is known"'
     )
+
+
+def _acknowledge(stack: Stack, alert: str) -> str:
+    program = shlex.join(programs.plimsoll())
+    file = shlex.quote(str(exporter.configuration_file(_directory(stack))))
+    return f'{program} ack {alert} --comment "this is known" --config.file {file}'

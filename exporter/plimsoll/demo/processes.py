@@ -144,6 +144,13 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(listener.getsockname()[1])
 
 
+def write_private(file: Path, text: str) -> str:
+    """Write a file that only we can read, and give its path as it stands in a configuration."""
+    file.touch(mode=0o600)
+    file.write_text(text, "utf-8")
+    return str(file)
+
+
 @contextlib.contextmanager
 def workspace(prefix: str = "plimsoll-") -> Iterator[Path]:
     """Give a temporary directory that other users may pass through, though not list, unlike mkdtemp's own.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def running(
     *,
     exporter: str,
     alertmanager: str,
+    relay: Path | None = None,
     interval: str | None = None,
     port: int = 0,
 ) -> contextlib.AbstractContextManager[Service]:
@@ -30,6 +32,7 @@ def running(
         directory: where its configuration, log and data stand.
         exporter: where it scrapes the exporter, as host:port.
         alertmanager: where it sends alerts and scrapes, as host:port.
+        relay: a file that says where it scrapes the relay, which starts later; None is without a relay.
         interval: how often it scrapes and evaluates; None leaves this as it is shipped.
         port: where it listens, if nobody else does; 0 leaves the choice to the system.
     """
@@ -39,7 +42,7 @@ def running(
         address = f"{LOOPBACK}:{port}"
         targets = {"plimsoll": exporter, "alertmanager": alertmanager, "prometheus": address}
         file = directory / "prometheus.yml"
-        file.write_text(yaml.safe_dump(_configuration(targets, interval), sort_keys=False), "utf-8")
+        file.write_text(yaml.safe_dump(_configuration(targets, relay, interval), sort_keys=False), "utf-8")
         return [
             program,
             f"--config.file={file}",
@@ -69,13 +72,21 @@ def pages(program: Path, url: str) -> str:
     return f"{url}/classic" if debian.prometheus_pages(program) else url
 
 
-def _configuration(targets: dict[str, str], interval: str | None) -> dict[str, Any]:
+def write_target(file: Path, address: str) -> None:
+    """Write the file of a target, which a running Prometheus watches."""
+    file.write_text(json.dumps([{"targets": [address]}]), "utf-8")
+
+
+def _configuration(targets: dict[str, str], relay: Path | None, interval: str | None) -> dict[str, Any]:
     """Return the shipped configuration with the rules' full paths, our targets by job, and our interval."""
     rules = shipped("rules")
     configuration: dict[str, Any] = yaml.safe_load((rules / "prometheus.yml").read_text("utf-8"))
     configuration["rule_files"] = [glob.escape(str(rules / name)) for name in configuration["rule_files"]]
     for job in configuration["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    if relay:
+        job = {"job_name": "plimsoll-relay", "file_sd_configs": [{"files": [str(relay)]}]}
+        configuration["scrape_configs"].append(job)
     static = [{"targets": [targets["alertmanager"]]}]
     configuration["alerting"]["alertmanagers"] = [{"static_configs": static}]
     if interval:

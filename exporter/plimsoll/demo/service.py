@@ -7,7 +7,7 @@ import http
 import http.client
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class Service(NamedTuple):
 
 @dataclass(frozen=True)
 class Listener:
-    """A program that listens on 127.0.0.1, and answers /-/ready.
+    """A program that listens on 127.0.0.1, and answers when it is asked whether it is ready.
 
     Args:
         name: what to call it.
@@ -61,6 +61,9 @@ class Listener:
         log: the file for what it prints.
         announcement: what it logs once it listens: whatever else answers on a port is not ours.
         cwd: the folder that it runs in; ours without it.
+        env: its environment; ours without it.
+        ready: the path that it answers once it is ready.
+        patience: seconds in which it has to get ready.
     """
 
     name: str
@@ -68,6 +71,9 @@ class Listener:
     log: Path
     announcement: str
     cwd: Path | None = None
+    env: Mapping[str, str] | None = None
+    ready: str = "/-/ready"
+    patience: float = 30.0
 
     @contextlib.contextmanager
     def running(self, port: int) -> Iterator[Service]:
@@ -98,13 +104,14 @@ class Listener:
 
     def _launch(self, port: int) -> Service:
         url = f"http://{LOOPBACK}:{port}"
-        process = processes.spawn(self.command(port), log=self.log, cwd=self.cwd)
+        process = processes.spawn(self.command(port), log=self.log, cwd=self.cwd, env=self.env)
 
         def is_ready() -> bool:
-            return self.announcement in self.log.read_text(errors="replace") and _answers(url)
+            return self.announcement in self.log.read_text(errors="replace") and _answers(url + self.ready)
 
+        what = f"starting {self.name}"
         try:
-            processes.wait_until(is_ready, what=f"starting {self.name}", process=process, log=self.log)
+            processes.wait_until(is_ready, what=what, timeout=self.patience, process=process, log=self.log)
         except BaseException:
             processes.end(process)
             raise
@@ -120,21 +127,21 @@ def free_port(preferred: int = 0) -> int:
 
 def _answers(url: str) -> bool:
     try:
-        fetch(f"{url}/-/ready")
+        fetch(url)
     except (OSError, http.client.HTTPException):
         return False
     return True
 
 
-def fetch(url: str, timeout: float = 15.0) -> str:
-    """Get a page from a server on this machine, whatever proxy the environment names.
+def fetch(url: str, timeout: float = 15.0, *, method: str = "GET") -> str:
+    """Ask a server on this machine, whatever proxy the environment names, and give its answer.
 
     Raises:
         OSError: it cannot be reached, or its answer is no success.
     """
     parts = urlsplit(url)
     with contextlib.closing(http.client.HTTPConnection(parts.netloc, timeout=timeout)) as connection:
-        connection.request("GET", parts._replace(scheme="", netloc="").geturl())
+        connection.request(method, parts._replace(scheme="", netloc="").geturl())
         response = connection.getresponse()
         body = response.read().decode()
     if response.status != http.HTTPStatus.OK:

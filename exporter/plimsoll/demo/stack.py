@@ -12,14 +12,25 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from plimsoll.config.engines import engine_here
-from plimsoll.demo import alertmanager, application, exporter, processes, programs, prometheus
+from plimsoll.demo import (
+    alertmanager,
+    application,
+    archive,
+    exporter,
+    grafana,
+    processes,
+    programs,
+    prometheus,
+    relay,
+)
 from plimsoll.demo.history import DAY, History
 from plimsoll.demo.postgres import PostgresServer, find_binaries
 from plimsoll.demo.processes import ProcessError
 from plimsoll.demo.receiver import Notification, receiving
 from plimsoll.demo.service import Part, Service, fetch
 
-EXPORTER_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, WEBHOOK_PORT = 9745, 9090, 9093, 9747
+EXPORTER_PORT, RELAY_PORT, WEBHOOK_PORT = 9745, 9746, 9747
+PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT = 9090, 9093, 3000
 """Where each listens if nobody else does."""
 
 SERVER = "main"
@@ -31,8 +42,14 @@ INTERVAL = "5s"
 WAITS = {"group_wait": "5s", "group_interval": "10s"}
 """How long Alertmanager waits for more to tell: shorter than shipped, for nobody is paged here."""
 
+HASTE = {"interval": INTERVAL, "grace": "30s"}
+"""How often the relay looks, and how long it doubts, beside the sample application."""
+
 YESTERDAY = 0.6
 """The part of its present size that the sample application had 24 hours ago, by our invention."""
+
+_RELAY_TARGET = "relay.json"
+"""The file that tells Prometheus where the relay is."""
 
 
 class Stack(NamedTuple):
@@ -42,6 +59,8 @@ class Stack(NamedTuple):
     alertmanager: Service
     prometheus: Service
     pages: str
+    relay: Service
+    grafana: Service | None
     webhook: str
     parts: list[Part]
 
@@ -76,14 +95,15 @@ class Starter:
         """
         tools = programs.require("prometheus", "promtool", "alertmanager", postgres=True)
         postgres = self._postgres()
+        kept = archive.create(postgres)  # on the server that is watched, so it is watched, too
         watched = self._exporter(
             self._role_on(postgres), databases={"interval": "0"}, tables={"interval": "0"}
         )
         self._history(tools["promtool"], watched)
-        stack = self._watchers(tools, watched, INTERVAL)
+        stack = self._watchers(tools, watched, INTERVAL, kept)
         stack.parts.insert(0, Part("PostgreSQL", postgres.pid, postgres.log))
         stack.parts.append(self._application(postgres))
-        return stack
+        return self._shown(stack, kept)
 
     def on_server(self, dsn: str) -> Stack:
         """Start what watches the server at `dsn`; nothing is written to that.
@@ -93,7 +113,7 @@ class Starter:
         """
         tools = programs.require("prometheus", "alertmanager")
         _require_connection_string(dsn)
-        return self._watchers(tools, self._exporter(dsn), None)
+        return self._shown(self._watchers(tools, self._exporter(dsn), None, None), None)
 
     def _postgres(self) -> PostgresServer:
         self._say("starting PostgreSQL")
@@ -145,7 +165,9 @@ class Starter:
         history.add_sizes(page, application.NAME, _size_in_the_past, scraped_by=target)
         history.write(promtool, self._directory / "history", prometheus.data(self._directory))
 
-    def _watchers(self, tools: dict[str, Path], watched: Service, interval: str | None) -> Stack:
+    def _watchers(
+        self, tools: dict[str, Path], watched: Service, interval: str | None, kept: archive.Archive | None
+    ) -> Stack:
         webhook = self._ending.enter_context(receiving(self._receive, port=WEBHOOK_PORT))
         self._say("starting Alertmanager")
         telling = self._ending.enter_context(
@@ -160,12 +182,59 @@ class Starter:
                 self._directory,
                 exporter=watched.address,
                 alertmanager=telling.address,
+                relay=self._directory / _RELAY_TARGET,
                 interval=interval,
                 port=PROMETHEUS_PORT,
             )
         )
         pages = prometheus.pages(tools["prometheus"], judging.url)
-        return Stack(watched, telling, judging, pages, webhook, [watched.part, telling.part, judging.part])
+        between = self._relay(telling, judging, webhook, kept)
+        parts = [watched.part, telling.part, judging.part, between.part]
+        return Stack(watched, telling, judging, pages, between, None, webhook, parts)
+
+    def _relay(
+        self, telling: Service, judging: Service, webhook: str, kept: archive.Archive | None
+    ) -> Service:
+        """Start the relay, which asks Alertmanager and Prometheus, and let both know where it is."""
+        self._say("starting the relay")
+        between = self._ending.enter_context(
+            relay.running(
+                self._directory,
+                alertmanager=telling.url,
+                prometheus=judging.url,
+                webhook=webhook,
+                history=kept.writer if kept else None,
+                settings=HASTE if kept else None,
+                port=RELAY_PORT,
+            )
+        )
+        prometheus.write_target(self._directory / _RELAY_TARGET, between.address)
+        token_file = str(relay.token_file(self._directory))
+        alertmanager.tell_through_relay(telling, self._directory, between.url, token_file)
+        return between
+
+    def _shown(self, stack: Stack, kept: archive.Archive | None) -> Stack:
+        """Add Grafana, if there is one that starts; everything else does without."""
+        program = grafana.find()
+        if program is None:
+            return stack
+        self._say("starting Grafana")
+        try:
+            showing = self._ending.enter_context(
+                grafana.running(
+                    program,
+                    self._directory,
+                    prometheus=stack.prometheus.url,
+                    alertmanager=stack.alertmanager.url,
+                    history=kept.reader if kept else None,
+                    port=GRAFANA_PORT,
+                )
+            )
+        except ProcessError as error:
+            self._say(f"going on without it: {error}")
+            return stack
+        stack.parts.append(showing.part)
+        return stack._replace(grafana=showing)
 
     def _application(self, postgres: PostgresServer) -> Part:
         self._say("starting the application, which writes from now on")
