@@ -25,9 +25,10 @@ test-matrix:  ## the suite on PostgreSQL 13, 14, 15, 16, 17 and 18
 	@.ci/setup matrix
 	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 3 --dist worksteal $(ARGS)
 
-generate:  ## compile the catalogue into rules/alerts.yml, alertmanager/alertmanager.yml and docs/alerts.md
+generate:  ## write what is made from other files: rules, routes, dashboards and two pages of docs
 	@.ci/setup test
-	@exec .venv/bin/python -m plimsoll.alerts.shipping
+	@.venv/bin/python -m plimsoll.alerts.shipping
+	@PYTHONPATH=grafana exec .venv/bin/python -m plimsoll_dashboards
 
 bench:  ## what overrides, the relay and a scrape cost, beside a peer in the same run; prints tables
 	@.ci/setup test

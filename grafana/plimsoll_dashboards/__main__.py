@@ -1,12 +1,14 @@
-"""Writes grafana/dashboards: `make generate`."""
+"""Writes grafana/dashboards, and what docs/dashboards.md says of them: `make generate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from plimsoll_dashboards import dashboards
+from plimsoll_dashboards.pages import described
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
+PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"
 
 
 def main() -> None:
@@ -18,6 +20,7 @@ def main() -> None:
             file.unlink()
     for name, text in texts.items():
         (FOLDER / name).write_text(text, "utf-8")
+    PAGE.write_text(described(PAGE.read_text("utf-8"), texts), "utf-8")
 
 
 if __name__ == "__main__":

@@ -129,4 +129,6 @@ def as_text(dashboard: models.Dashboard) -> str:
     values = json.loads(json.dumps(dashboard, cls=JSONEncoder))
     for control in (*values["links"], *values["annotations"].get("list", ())):
         del control["placement"]  # Grafana 12 would hide it in a menu
+    for variable in values["templating"]["list"]:
+        variable["skipUrlSync"] = "hide" in variable  # it follows from others, of which an address tells
     return json.dumps({"id": None, **values}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -61,12 +61,16 @@ class Column:
 
 def label(title: str, source: str) -> Column:
     """Show a label."""
-    return Column(title, source)
+    return Column(title, source).with_(unit="string", noValue="")
 
 
 def value(title: str, unit: str, expression: str, **properties: Any) -> Column:
-    """Show the value of a query, in which every row has the labels that it has in the others."""
-    return Column(title, query=rows(expression)).with_(unit=unit, **properties)
+    """Show the value of a query, in which every row has the labels that it has in the others.
+
+    Where a row has none, the cell is empty, unless `noValue` says otherwise: the table's own is for no rows.
+    """
+    column = Column(title, query=rows(expression))
+    return column.with_(**{"unit": unit, "noValue": "", **properties})
 
 
 def since(title: str, expression: str) -> Column:
@@ -120,17 +124,25 @@ def _merged(columns: tuple[Column, ...]) -> Iterable[DataTransformerConfig]:
     """Make one table of all answers, by the labels that they share.
 
     An answer without rows has no labels, only the time, and a trend has no time: they would share nothing,
-    and nothing would be merged. So what has the time is merged first.
+    and nothing would be merged. So what has the time is merged first. A table with one row or none looks like
+    a series to newer Grafana, so only trends are made into tables. The metric's name is a label as well: rows
+    that differ in it would never become one.
     """
     kinds = [column.is_trend for column in columns if column.query]
     if any(kinds):
-        yield DataTransformerConfig("timeSeriesTable", options={})
-        timed = "|".join(
-            letter for letter, is_trend in zip(ascii_uppercase, kinds, strict=False) if not is_trend
-        )
-        of_timed = MatcherConfig("byRefId", options=f"/^(?:{timed})$/")
-        yield DataTransformerConfig("merge", filter_val=of_timed, options={})
+        yield DataTransformerConfig("timeSeriesTable", filter_val=_asked(kinds, True), options={})
+    yield DataTransformerConfig("filterFieldsByName", options={"exclude": {"names": ["__name__"]}})
+    if any(kinds):
+        yield DataTransformerConfig("merge", filter_val=_asked(kinds, False), options={})
     yield DataTransformerConfig("merge", options={})
+
+
+def _asked(kinds: list[bool], is_trend: bool) -> MatcherConfig:
+    """Match the answers to queries of a kind."""
+    letters = "|".join(
+        letter for letter, kind in zip(ascii_uppercase, kinds, strict=False) if kind is is_trend
+    )
+    return MatcherConfig("byRefId", options=f"/^(?:{letters})$/")
 
 
 def _chosen(sources: Mapping[str, Column]) -> DataTransformerConfig:

@@ -9,7 +9,7 @@ from plimsoll_dashboards.colours import GOOD, QUIET, SEVERITIES, TAKEN, severity
 from plimsoll_dashboards.columns import Column, since, value
 from plimsoll_dashboards.links import silence
 
-_TOLD = {
+TOLD = {
     "-1": ("? no relay to ask", QUIET),
     "0": ("no", GOOD),
     "1": ("✓ acknowledged", TAKEN),
@@ -29,15 +29,20 @@ def severity(selector: str) -> Column:
 
     Its rows get the label `dismiss`, for a link to hang on.
     """
+    column = value("Severity", "none", graded(selector))
+    shown = {"type": "color-background", "mode": "basic"}
+    return column.mapped(severity_ranks()).with_(custom_cellOptions=shown).wide(110)
+
+
+def graded(selector: str) -> str:
+    """Give alerts the places of their severities in the order; `dismiss` is a label for a link to hang on."""
     ranks = "\nor\n".join(
         f'label_replace(vector({rank}), "severity", "{name}", "", "")' for rank, name in enumerate(SEVERITIES)
     )
     alerts = firing(selector)
     unknown = len(SEVERITIES) - 1
-    graded = f"0 * {alerts} + on (severity) group_left () (\n{ranks}\n)\nor\n0 * {alerts} + {unknown}"
-    column = value("Severity", "none", f'label_replace(\n{graded}\n, "dismiss", "Dismiss", "", "")')
-    shown = {"type": "color-background", "mode": "basic"}
-    return column.mapped(severity_ranks()).with_(custom_cellOptions=shown).wide(110)
+    known = f"0 * {alerts} + on (severity) group_left () (\n{ranks}\n)"
+    return f'label_replace(\n{known}\nor\n0 * {alerts} + {unknown}\n, "dismiss", "Dismiss", "", "")'
 
 
 def fires_since(selector: str) -> Column:
@@ -67,14 +72,18 @@ def silenced(selector: str, labels: str) -> Column:
         selector: which alerts.
         labels: what tells one alert of a name from another.
     """
+    return value("Silenced", "none", told(selector, labels)).mapped(words(TOLD)).wide(140)
+
+
+def told(selector: str, labels: str) -> str:
+    """Give whether anybody is told of alerts, as a key of TOLD; see `silenced`."""
     alerts = firing(selector)
     states = "\nor\n".join(
         f"0 * {alerts} + on (alertname, {labels}) group_left () "
         f'({number} * max by (alertname, {labels}) (alert:plimsoll_alert_suppressed:max{{state="{state}"}}))'
         for number, state in ((1, "acknowledged"), (2, "suppressed"))
     )
-    expression = f"{states}\nor\n0 * {alerts} and on () plimsoll_alerts_unacknowledged\nor\n0 * {alerts} - 1"
-    return value("Silenced", "none", expression).mapped(words(_TOLD)).wide(140)
+    return f"{states}\nor\n0 * {alerts} and on () plimsoll_alerts_unacknowledged\nor\n0 * {alerts} - 1"
 
 
 def dismiss(fields: tuple[str, ...]) -> Column:

@@ -27,15 +27,17 @@ def to_the_others() -> DashboardLink:
     )
 
 
-def page(uid: str, fields: Iterable[str]) -> str:
+def page(uid: str, fields: Iterable[str], *, kept: Iterable[str] = ()) -> str:
     """Give the address of a dashboard about what a row of a table is about.
 
     Args:
         uid: of the dashboard.
         fields: labels that are columns of the row and variables there.
+        kept: variables that stay as they are chosen here.
     """
-    chosen = "&".join(f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in fields)
-    return f"/d/{uid}?${{__url_time_range}}&${{datasource:queryparam}}&{chosen}"
+    chosen = [f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in fields]
+    same = [f"${{{name}:queryparam}}" for name in ("datasource", *kept)]
+    return f"/d/{uid}?{'&'.join(('${__url_time_range}', *same, *chosen))}"
 
 
 def silence(fields: Iterable[str]) -> str:

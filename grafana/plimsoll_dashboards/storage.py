@@ -44,9 +44,7 @@ def storage() -> Dashboard:
         "Plimsoll / Storage",
         "How large databases and tables are, what grew, and when it will hurt.",
         variables=[
-            variable(
-                "organization", "Organization", "database:pg_database_size_bytes:max", "Narrows the servers."
-            ),
+            variable("organization", "Organization", "server:pg_up:max", "Narrows the servers."),
             variable(
                 "server",
                 "Server",
@@ -280,6 +278,8 @@ def _growth_percent() -> Graph:
 
 
 def _databases() -> Table:
+    none = f"0 * {_SIZE}"
+
     def of_database(metric: str) -> str:
         return f"max by (server, datname) ({metric}{{{_DATABASES}}})"
 
@@ -296,7 +296,11 @@ def _databases() -> Table:
             value("Critical size", "bytes", _CRITICAL),
             value("Until critical", "h", _HOURS_LEFT, decimals=1, noValue="not in sight"),
             value("Not attributed", "bytes", of_database("pg_unattributed_size_bytes")),
-            value("In tables not listed", "bytes", of_database("pg_other_tables_size_bytes")),
+            value(
+                "In tables not listed",
+                "bytes",
+                f"{of_database('pg_other_tables_size_bytes')} or on (server, datname) {none}",
+            ),
         ],
         empty="No database is measured: is the exporter running, and may its role connect?",
         sorted_by="Size",

@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from plimsoll_dashboards.queries import PROMETHEUS
+from plimsoll_dashboards.queries import HISTORY, PROMETHEUS
 
 _ALL = VariableOption(selected=True, text="All", value="$__all")
 
@@ -38,10 +38,42 @@ def only(name: str, shown: str, series: str, description: str) -> QueryVariable:
     return _asking(variable, f"label_values({series}, {name})")
 
 
+def part(name: str, of: str, series: str, pattern: str) -> QueryVariable:
+    """Take from the values of the label `of` what the group of a pattern matches, for queries."""
+    variable = QueryVariable(name).regex(f"/{pattern}/").hide(VariableHide.HIDE_VARIABLE)
+    return _asking(variable, f"label_values({series}, {of})")
+
+
 def alertmanager() -> QueryVariable:
     """Where silences are made, for links; it comes from the file that the rules were rendered from."""
     variable = QueryVariable("alertmanager").hide(VariableHide.HIDE_VARIABLE)
     return _asking(variable, "label_values(plimsoll:links_info, alertmanager)")
+
+
+def runbooks() -> QueryVariable:
+    """The page of runbooks, for links; nothing where the user's file names none."""
+    variable = QueryVariable("runbooks").hide(VariableHide.HIDE_VARIABLE)
+    return _asking(variable, "label_values(plimsoll:links_info, runbooks)")
+
+
+def found(name: str, shown: str, sql: str, description: str) -> QueryVariable:
+    """Offer what a statement finds in the history, with All, which stands for each of these.
+
+    It must have no text of its own for All, which Grafana would write into a query as it is, without quotes.
+    """
+    return (
+        QueryVariable(name)
+        .label(shown)
+        .description(description)
+        .multi(True)
+        .include_all(True)
+        .current(_ALL)
+        .datasource(HISTORY)
+        .query(sql)
+        .definition(sql)
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.DISABLED)
+    )
 
 
 def choice(name: str, shown: str, description: str, *values: str) -> CustomVariable:

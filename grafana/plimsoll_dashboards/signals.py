@@ -1,0 +1,83 @@
+"""Signals of alerts: which of them were worst, how many are beyond their threshold, and where that is."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.timeseries import Panel as Graph
+
+from plimsoll_dashboards.colours import CRITICAL, NOTICE
+from plimsoll_dashboards.panels import count_of_bad, dashed
+from plimsoll_dashboards.queries import now, over_time
+
+_MANY = 20
+"""How many lines are still told from each other."""
+
+
+def highest(series: str, labels: str) -> str:
+    """Give the series that were highest at any time that the dashboard shows.
+
+    Those that are highest now would not tell what happened last night.
+    """
+    return _chosen(series, labels, f"topk({_MANY}, {_during('max', series)} or {series})")
+
+
+def lowest(series: str, labels: str) -> str:
+    """Give the series that were lowest at any time that the dashboard shows."""
+    return _chosen(series, labels, f"bottomk({_MANY}, {_during('min', series)} or {series})")
+
+
+def ever_bad(series: str, labels: str) -> str:
+    """Give the series, of which 1 is good, that were not at some time that the dashboard shows."""
+    return _chosen(series, labels, f"bottomk({_MANY}, {_during('min', series)} < 1 or {series} < 1)")
+
+
+def _during(extreme: str, series: str) -> str:
+    # As many steps as the graph has points, and no more: 90 days of all samples would be refused. These steps
+    # are whole multiples, so what happened after the last of them is not seen by this alone.
+    return f"{extreme}_over_time(({series})[$__range:$__interval] @ end())"
+
+
+def _chosen(series: str, labels: str, which: str) -> str:
+    return f"{series}\nand on ({labels})\n{which}"
+
+
+def firing_critical(subjects: str, selector: str) -> Stat:
+    """Count the critical alerts about `subjects`, a plural, that fire."""
+    return count_of_bad(
+        "Critical",
+        f"Alerts about {subjects} of severity critical that fire now, silenced or not. Above zero: read the "
+        "list of them.",
+        CRITICAL,
+        now(f'count(ALERTS{{alertstate="firing",severity="critical",{selector}}}) or vector(0)'),
+    )
+
+
+def firing_others(subjects: str, selector: str) -> Stat:
+    """Count the other alerts about them."""
+    return count_of_bad(
+        "Others",
+        f"Alerts about {subjects} of any other severity that fire now, silenced or not. They are in the "
+        "list of alerts, after the critical ones.",
+        NOTICE,
+        now(f'count(ALERTS{{alertstate="firing",severity!="critical",{selector}}}) or vector(0)'),
+    )
+
+
+def beyond(series: str, alert: str) -> str:
+    """Count the series that are above the threshold of an alert; overrides of it do not count.
+
+    It is 0 where there are series and nothing only where there are none.
+    """
+    threshold = f'max(plimsoll:alert_threshold{{alertname="{alert}",override=""}})'
+    return f"count({series} > on () group_left () {threshold})\nor\n0 * count({series})"
+
+
+def threshold(alert: str, name: str = "threshold") -> Dataquery:
+    """Ask for the thresholds of an alert, which overrides have of their own."""
+    return over_time(f'plimsoll:alert_threshold{{alertname="{alert}"}}', f"{name} {{{{override}}}}")
+
+
+def limited(panel: Graph, colour: str, name: str = "threshold") -> Graph:
+    """Draw the thresholds of that name as dashed lines."""
+    return dashed(panel, f"/^{name}/", colour)
