@@ -9,6 +9,7 @@ pytest_plugins = [
     "fix_postgres",
     "fix_proxy",
     "fix_outages",
+    "fix_dashboards",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from plimsoll_dashboards import dashboards
-from plimsoll_dashboards.pages import described
+from plimsoll_dashboards.docs import described
 
 FOLDER = Path(__file__).parents[1] / "dashboards"
 PAGE = Path(__file__).parents[2] / "docs" / "dashboards.md"

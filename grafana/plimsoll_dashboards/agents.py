@@ -100,14 +100,14 @@ def _banner() -> Table:
         "gateway, the model's provider, the database. Dismiss opens Alertmanager's form, filled in: the "
         "relay prolongs a silence whose comment begins with ACK! until the alert has resolved.",
         [
-            severity(_ALERTS),
+            severity(_ALERTS, ("alertname", *_LABELS)),
             label("Alert", "alertname").wide(200),
             label("Server", "server").wide(100),
             label("Database", "datname").wide(120),
             _agent(),
             fires_since(_ALERTS),
             silenced(_ALERTS, _BY_AGENT),
-            dismiss(("alertname", *_LABELS)),
+            dismiss(),
         ],
         empty="No alert about an agent fires.",
         sorted_by="Severity",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 from grafana_foundation_sdk.builders.dashboard import AnnotationQuery, Dashboard, Row
 from grafana_foundation_sdk.cog.builder import Builder
@@ -80,7 +79,7 @@ def board(
             builder.with_panel(panel)
     built = builder.build()
     built.schema_version = _SCHEMA
-    for number, part in zip(count(1), built.panels or ()):
+    for number, part in enumerate(built.panels or (), 1):
         part.id_val = number
         if isinstance(part, models.Panel):
             part.plugin_version = _PANELS

@@ -24,6 +24,7 @@ from plimsoll_dashboards.container_series import (
 from plimsoll_dashboards.firing import dismiss, fires_since, severity, silenced
 from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
+from plimsoll_dashboards.signals import limited, threshold
 from plimsoll_dashboards.variables import alertmanager, only
 
 _ENGINE = 'engine="$engine"'
@@ -91,13 +92,13 @@ def _banner() -> Table:
         "inspect. Dismiss opens Alertmanager's form, filled in: the relay prolongs a silence whose comment "
         "begins with ACK! until the alert has resolved.",
         [
-            severity(_ALERTS),
+            severity(_ALERTS, ("alertname", *IDENTITY)),
             label("Alert", "alertname"),
             label("Engine", "engine"),
             label("Container", "name"),
             fires_since(_ALERTS),
             silenced(_ALERTS, "engine, name"),
-            dismiss(("alertname", *IDENTITY)),
+            dismiss(),
         ],
         empty="No alert about this container or its engine fires.",
         sorted_by="Severity",
@@ -197,9 +198,9 @@ def _cpu_percent() -> Graph:
         "their own, named by their matchers.",
         "percent",
         over_time(_CPU_PERCENT, "CPU"),
-        over_time('plimsoll:alert_threshold{alertname="ContainerCpuHigh"}', "threshold {{override}}"),
+        threshold("ContainerCpuHigh"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _memory_percent() -> Graph:
@@ -208,9 +209,9 @@ def _memory_percent() -> Graph:
         "Of its limit, and nothing if it has none. Above the dashed line for 5 minutes the alert fires.",
         "percent",
         over_time(_MEMORY_PERCENT, "memory"),
-        over_time('plimsoll:alert_threshold{alertname="ContainerMemoryHigh"}', "threshold {{override}}"),
+        threshold("ContainerMemoryHigh"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _throttled() -> Graph:
@@ -222,9 +223,9 @@ def _throttled() -> Graph:
         over_time(
             f"max(container:container_cpu_cfs_throttled_periods_total:percent5m{{{_THIS}}})", "held back"
         ),
-        over_time('plimsoll:alert_threshold{alertname="ContainerThrottled"}', "threshold {{override}}"),
+        threshold("ContainerThrottled"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 # --- state ----------------------------------------------------------------------------------------------
@@ -253,9 +254,9 @@ def _events() -> Graph:
         "none",
         over_time(f"max(container:container_restarts_total:increase15m{{{_THIS}}})", "restarts"),
         over_time(f"max(container:container_oom_events_total:increase15m{{{_THIS}}})", "OOM kills"),
-        over_time('plimsoll:alert_threshold{alertname="ContainerRestartLoop"}', "threshold {{override}}"),
+        threshold("ContainerRestartLoop"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 # --- network, block I/O, pressure -----------------------------------------------------------------------

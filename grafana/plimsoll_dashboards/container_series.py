@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from grafana_foundation_sdk.models.dashboard import ValueMapping
 
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, QUIET, TAKEN, words
+from plimsoll_dashboards.queries import numbered
 
 IDENTITY = ("engine", "name")
 
@@ -32,18 +33,17 @@ _HEALTH = {
 }
 
 
-def state(selector: str, *labels: str, at: str = "") -> str:
+def state(selector: str, *labels: str) -> str:
     """Give the state of containers as a number, for `state_names`: the greater, the worse.
 
     Args:
         selector: which containers.
         labels: what is kept beside engine and name.
-        at: a modifier such as ` @ end()`.
     """
     by = ", ".join((*IDENTITY, *labels))
-    ranked = f"max by ({by}) ({_ranked('container_state', selector, 'state', _STATES, at)})"
+    ranked = f"max by ({by}) ({_ranked('container_state', selector, 'state', _STATES)})"
     down = (
-        f"{_DOWN} * (min by (engine, name) (container:container_expected_running:is_up{{{selector}}}{at}) "
+        f"{_DOWN} * (min by (engine, name) (container:container_expected_running:is_up{{{selector}}}) "
         "== bool 0)"
     )
     return f"{ranked}\n+ on (engine, name) group_left ()\n{down}\nor\n{ranked}"
@@ -81,7 +81,7 @@ def counted(metric: str, selector: str, span: str) -> str:
     return f"sum by (engine, name) ({of_each})"
 
 
-def rate(metric: str, selector: str, part: str = "", *, each: bool = False, at: str = "") -> str:
+def rate(metric: str, selector: str, part: str = "", *, each: bool = False) -> str:
     """Give how fast a counter of each container rises, once for all exporters.
 
     Args:
@@ -89,17 +89,13 @@ def rate(metric: str, selector: str, part: str = "", *, each: bool = False, at: 
         selector: which containers.
         part: a label by which a container has several series of the counter.
         each: whether to give each of them, and not their sum.
-        at: a modifier such as ` @ end()`.
     """
     kept = [*IDENTITY, *([part] if each else [])]
     apart = [*IDENTITY, "id", *([part] if part else [])]
-    rates = f"max by ({', '.join(apart)}) (rate({metric}{{{selector}}}[$__rate_interval]{at}))"
+    rates = f"max by ({', '.join(apart)}) (rate({metric}{{{selector}}}[$__rate_interval]))"
     return f"sum by ({', '.join(kept)}) ({rates})"
 
 
-def _ranked(metric: str, selector: str, name: str, order: Iterable[str], at: str = "") -> str:
+def _ranked(metric: str, selector: str, name: str, order: Iterable[str]) -> str:
     """Turn the label that tells of a state, of several series of which one is 1, into a number."""
-    ranks = "\nor\n".join(
-        f'label_replace(vector({place}), "{name}", "{state_}", "", "")' for place, state_ in enumerate(order)
-    )
-    return f"0 * ({metric}{{{selector}}}{at} == 1) + on ({name}) group_left () (\n{ranks}\n)"
+    return f"0 * ({metric}{{{selector}}} == 1) + on ({name}) group_left () (\n{numbered(name, order)}\n)"

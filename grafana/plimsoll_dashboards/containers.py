@@ -23,8 +23,9 @@ from plimsoll_dashboards.container_series import (
 )
 from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
 from plimsoll_dashboards.links import page
-from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat, timeline
+from plimsoll_dashboards.panels import count_of_bad, graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import Query, now, over_time
+from plimsoll_dashboards.signals import highest, limited, threshold
 from plimsoll_dashboards.variables import alertmanager
 from plimsoll_dashboards.variables import label as variable
 
@@ -111,7 +112,7 @@ def _banner() -> Table:
         "Alertmanager's form, filled in: the relay prolongs a silence whose comment begins with ACK! until "
         "the alert has resolved.",
         [
-            severity(_ALERTS),
+            severity(_ALERTS, ("alertname", *IDENTITY)),
             label("Alert", "alertname").wide(210),
             label("Engine", "engine").wide(110),
             _container(),
@@ -133,7 +134,7 @@ def _banner() -> Table:
                 ("ContainerRestartLoop", "container_exit_code"),
             ),
             silenced(_ALERTS, "engine, name"),
-            dismiss(("alertname", *IDENTITY)),
+            dismiss(),
         ],
         empty="No container alert fires.",
         sorted_by="Severity",
@@ -267,13 +268,12 @@ def _percent(title: str, series: str) -> Column:
 
 
 def _states() -> Timeline:
-    worst = f"topk(30, {state(_CHOSEN, at=' @ end()')})"
     return (
         timeline(
             "States",
-            "When each was in which state; of many, the 30 whose state is the worst now. A gap: the engine "
+            "When each was in which state; of many, the 20 whose state was the worst. A gap: the engine "
             "did not answer, or the container did not exist.",
-            over_time(f"(\n{state(_CHOSEN)}\n)\nand on (engine, name)\n{worst}", _NAMED, at_least="30s"),
+            over_time(highest(f"(\n{state(_CHOSEN)}\n)", "engine, name"), _NAMED, at_least="30s"),
         )
         .mappings(state_names())
         .show_value(VisibilityMode.AUTO)
@@ -289,9 +289,9 @@ def _restarts() -> Graph:
         "raises ContainerRestartLoop.",
         "none",
         over_time(f"max by (engine, name) ({_RESTARTS}{{{_CHOSEN}}}) > 0", _NAMED),
-        _threshold("ContainerRestartLoop"),
+        threshold("ContainerRestartLoop"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _kills() -> Graph:
@@ -311,26 +311,26 @@ def _kills() -> Graph:
 def _cpu_percent() -> Graph:
     panel = graph(
         "CPU, of what it may use",
-        "Of its quota, or of the whole machine where it has none; the 20 that use most now. Above the dashed "
+        "Of its quota, or of the whole machine where it has none; the 20 that used most. Above the dashed "
         "line for 10 minutes, ContainerCpuHigh fires. What is constantly there wants a larger quota, or is a "
         "loop.",
         "percent",
         over_time(_largest(_CPU_PERCENT), _NAMED),
-        _threshold("ContainerCpuHigh"),
+        threshold("ContainerCpuHigh"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _memory_percent() -> Graph:
     panel = graph(
         "Memory, of its limit",
-        "Only containers that have a limit; the 20 that are nearest to it now. Above the dashed line for 5 "
+        "Only containers that have a limit; the 20 that came nearest to it. Above the dashed line for 5 "
         "minutes, ContainerMemoryHigh fires. At 100 % the kernel kills a process.",
         "percent",
         over_time(_largest(_MEMORY_PERCENT), _NAMED),
-        _threshold("ContainerMemoryHigh"),
+        threshold("ContainerMemoryHigh"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _throttled() -> Graph:
@@ -341,16 +341,16 @@ def _throttled() -> Graph:
         "dashed line for 15 minutes, ContainerThrottled fires.",
         "percent",
         over_time(_largest(_THROTTLED_PERCENT), _NAMED),
-        _threshold("ContainerThrottled"),
+        threshold("ContainerThrottled"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _memory() -> Graph:
     largest = _largest("container_memory_working_set_bytes")
     panel = graph(
         "Memory used",
-        "Stacked; the 20 that use most now. Without file pages that were not touched lately, as docker stats "
+        "Stacked; the 20 that used most. Without file pages that were not touched lately, as docker stats "
         "shows it. Who grows without end leaks.",
         "bytes",
         over_time(largest, _NAMED),
@@ -359,23 +359,15 @@ def _memory() -> Graph:
 
 
 def _largest(metric: str) -> str:
-    """Give those 20 of a metric's series that are largest at the end."""
-    series = f"{metric}{{{_CHOSEN}}}"
-    return (
-        f"max by (engine, name) ({series})\n"
-        f"and on (engine, name)\ntopk(20, max by (engine, name) ({series} @ end()))"
-    )
-
-
-def _threshold(alert: str) -> Query:
-    return over_time(f'plimsoll:alert_threshold{{alertname="{alert}"}}', "threshold {{override}}")
+    """Give those of a metric's series that were largest at some time."""
+    return highest(f"max by (engine, name) ({metric}{{{_CHOSEN}}})", "engine, name")
 
 
 def _network() -> Graph:
     panel = graph(
         "Network",
-        "Received and sent together, stacked; the 10 with most now. What shares the network of another or of "
-        "the host is counted there. A container's page has both directions, for each interface.",
+        "Received and sent together, stacked; the 20 with most at some time. What shares the network of "
+        "another or of the host is counted there. A container's page has each interface and direction.",
         "Bps",
         _busiest(
             "container_network_receive_bytes_total", "container_network_transmit_bytes_total", "interface"
@@ -387,8 +379,8 @@ def _network() -> Graph:
 def _block_io() -> Graph:
     panel = graph(
         "Block I/O",
-        "Read and written together, stacked; the 10 with most now. What the page cache answers is not here. "
-        "A container's page has both directions, for each device.",
+        "Read and written together, stacked; the 20 with most at some time. What the page cache answers is "
+        "not here. A container's page has both directions, for each device.",
         "Bps",
         _busiest("container_fs_reads_bytes_total", "container_fs_writes_bytes_total", "device"),
     )
@@ -396,12 +388,9 @@ def _block_io() -> Graph:
 
 
 def _busiest(inwards: str, outwards: str, part: str) -> Query:
-    """Ask for the sums of two counters' rates, of those 10 containers where they are greatest at the end."""
-
-    def both(at: str = "") -> str:
-        return "\n+\n".join(rate(metric, _CHOSEN, part, at=at) for metric in (inwards, outwards))
-
-    return over_time(f"{both()}\nand on (engine, name)\ntopk(10, {both(' @ end()')})", _NAMED)
+    """Ask for the sums of two counters' rates, of those containers where they were greatest at some time."""
+    both = "\n+\n".join(rate(metric, _CHOSEN, part) for metric in (inwards, outwards))
+    return over_time(highest(f"(\n{both}\n)", "engine, name"), _NAMED)
 
 
 # --- engines --------------------------------------------------------------------------------------------

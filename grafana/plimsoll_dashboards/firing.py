@@ -5,9 +5,13 @@ Only Prometheus is asked, so that alerts are seen without the relay; only who ha
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.models.dashboard import DashboardRegexMapOptions, RegexMap, ValueMappingResult
+
 from plimsoll_dashboards.colours import GOOD, QUIET, SEVERITIES, TAKEN, severity_ranks, words
 from plimsoll_dashboards.columns import Column, since, value
-from plimsoll_dashboards.links import silence
+from plimsoll_dashboards.links import at_alertmanager
+from plimsoll_dashboards.queries import now, numbered
 
 TOLD = {
     "-1": ("? no relay to ask", QUIET),
@@ -15,6 +19,9 @@ TOLD = {
     "1": ("✓ acknowledged", TAKEN),
     "2": ("✓ silenced", TAKEN),
 }
+
+_BREAK = r"\x1f"
+"""Stands in no name."""
 
 
 def firing(selector: str) -> str:
@@ -24,24 +31,43 @@ def firing(selector: str) -> str:
     )
 
 
-def severity(selector: str) -> Column:
+def firing_count(selector: str) -> Dataquery:
+    """Ask how many alerts fire now that `selector` fits; none is 0, and not an absence."""
+    return now(f'count(ALERTS{{alertstate="firing",{selector}}}) or vector(0)')
+
+
+def severity(selector: str, silenced_by: tuple[str, ...] = ()) -> Column:
     """Show the severity, as a number so that a table can be sorted by it; the first column of its table.
 
     Its rows get the label `dismiss`, for a link to hang on.
+
+    Args:
+        selector: which alerts.
+        silenced_by: labels by which a silence names an alert. They become the value of `dismiss`, so that the
+            link needs no columns: there is none for a label that no alert has at the moment.
     """
-    column = value("Severity", "none", graded(selector))
+    expression = graded(selector)
+    column = value("Severity", "none", _matched(expression, silenced_by) if silenced_by else expression)
     shown = {"type": "color-background", "mode": "basic"}
     return column.mapped(severity_ranks()).with_(custom_cellOptions=shown).wide(110)
 
 
+def _matched(alerts: str, names: tuple[str, ...]) -> str:
+    """Let the label `dismiss` have matchers for labels, also for those that an alert lacks."""
+    first, *others = names
+    expression = f'label_replace({alerts}, "dismiss", `{first}="$1"`, "{first}", "(.*)")'
+    for name in others:
+        joined = f'label_join({expression}, "step", "{_BREAK}", "dismiss", "{name}")'
+        both = f"(?s)(.*){_BREAK}(.*)"
+        expression = f'label_replace({joined}, "dismiss", `$1,{name}="$2"`, "step", "{both}")'
+    return expression
+
+
 def graded(selector: str) -> str:
     """Give alerts the places of their severities in the order; `dismiss` is a label for a link to hang on."""
-    ranks = "\nor\n".join(
-        f'label_replace(vector({rank}), "severity", "{name}", "", "")' for rank, name in enumerate(SEVERITIES)
-    )
     alerts = firing(selector)
     unknown = len(SEVERITIES) - 1
-    known = f"0 * {alerts} + on (severity) group_left () (\n{ranks}\n)"
+    known = f"0 * {alerts} + on (severity) group_left () (\n{numbered('severity', SEVERITIES)}\n)"
     return f'label_replace(\n{known}\nor\n0 * {alerts} + {unknown}\n, "dismiss", "Dismiss", "", "")'
 
 
@@ -86,11 +112,9 @@ def told(selector: str, labels: str) -> str:
     return f"{states}\nor\n0 * {alerts} and on () plimsoll_alerts_unacknowledged\nor\n0 * {alerts} - 1"
 
 
-def dismiss(fields: tuple[str, ...]) -> Column:
-    """Show a link to the form of Alertmanager that silences this alert.
-
-    Args:
-        fields: the labels that the silence names, each a column of the table.
-    """
-    column = Column("Dismiss", "dismiss").wide(90)
-    return column.linked("Silence it in Alertmanager", silence(fields), elsewhere=True)
+def dismiss() -> Column:
+    """Show a link to the form of Alertmanager that silences this alert by what `severity` was given."""
+    whatever = DashboardRegexMapOptions(".*", ValueMappingResult(text="Dismiss", index=0))
+    column = Column("Dismiss", "dismiss").with_(mappings=[RegexMap(whatever)]).wide(90)
+    form = at_alertmanager("silences/new", "${__value.raw:percentencode}")
+    return column.linked("Silence it in Alertmanager", form, elsewhere=True)

@@ -115,7 +115,7 @@ def _banner() -> Table:
         "such, and is often the reason. Dismiss opens Alertmanager's form, filled in: the relay prolongs a "
         "silence whose comment begins with ACK! until the alert has resolved.",
         [
-            severity(_ALERTS),
+            severity(_ALERTS, ("alertname", *_SUBJECT_LABELS)),
             label("Alert", "alertname").wide(150),
             _host(),
             label("Device", "device").wide(100),
@@ -132,7 +132,7 @@ def _banner() -> Table:
                 (f'mountpoint="",category="cpu",{_ALERTS}', "instance", _CPU),
             ).with_(decimals=1),
             silenced(_ALERTS, ", ".join(_SUBJECT_LABELS)),
-            dismiss(("alertname", *_SUBJECT_LABELS)),
+            dismiss(),
         ],
         empty="No alert about a host fires.",
         sorted_by="Severity",

@@ -40,11 +40,11 @@ def page(uid: str, fields: Iterable[str], *, kept: Iterable[str] = ()) -> str:
     return f"/d/{uid}?{'&'.join(('${__url_time_range}', *same, *chosen))}"
 
 
-def silence(fields: Iterable[str]) -> str:
-    """Give the address of Alertmanager's form, filled in for the alert in a row of a table.
+def at_alertmanager(form: str, matchers: str) -> str:
+    """Give the address of a page of Alertmanager about some alerts, with a comment that acknowledges them.
 
-    An alert that lacks a label gets `label=""`, so that nothing with it is silenced. Newer versions of the
-    form take the comment; in older ones it is to be typed.
+    Args:
+        form: the page.
+        matchers: of the alerts, as between braces, percent-encoded.
     """
-    matchers = "%2C".join(f"{name}%3D%22${{__data.fields.{name}:percentencode}}%22" for name in fields)
-    return f"${{alertmanager}}/#/silences/new?filter=%7B{matchers}%7D&comment=ACK!%20"
+    return f"${{alertmanager}}/#/{form}?filter=%7B{matchers}%7D&comment=ACK!%20"

@@ -30,11 +30,11 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 from grafana_foundation_sdk.models.text import TextMode
 
-from plimsoll_dashboards.colours import GOOD, by_thresholds, from_values
+from plimsoll_dashboards.colours import GOOD, QUIET, by_thresholds, from_values
 from plimsoll_dashboards.queries import HISTORY, PROMETHEUS, Query, Sql
 
 WIDTH = 24
-"""Columns of a dashboard."""
+"""Of a row of panels, in the units of `span`."""
 
 _Panel = TypeVar("_Panel", stats.Panel, graphs.Panel, timelines.Panel)
 _Asking = Panel | tables.Panel | stats.Panel | graphs.Panel | timelines.Panel
@@ -47,12 +47,12 @@ def stat(title: str, description: str, unit: str, *queries: Query) -> stats.Pane
         .graph_mode(BigValueGraphMode.NONE)
         .color_mode(BigValueColorMode.VALUE)
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-        .thresholds(from_values("text"))
+        .thresholds(from_values(QUIET))
         .color_scheme(by_thresholds())
         .span(4)
         .height(4)
     )
-    return _described(panel, title, description, unit, queries)
+    return _completed(panel, title, description, unit, queries)
 
 
 def count_of_bad(title: str, description: str, colour: str, query: Query) -> stats.Panel:
@@ -83,7 +83,7 @@ def graph(title: str, description: str, unit: str, *queries: Query) -> graphs.Pa
         .span(12)
         .height(8)
     )
-    return _described(panel, title, description, unit, queries)
+    return _completed(panel, title, description, unit, queries)
 
 
 def stacked(panel: graphs.Panel) -> graphs.Panel:
@@ -124,7 +124,7 @@ def timeline(title: str, description: str, *queries: Query) -> timelines.Panel:
         .span(WIDTH)
         .height(8)
     )
-    return _described(panel, title, description, "none", queries)
+    return _completed(panel, title, description, "none", queries)
 
 
 def text(title: str, description: str, markdown: str) -> texts.Panel:
@@ -147,6 +147,6 @@ def asking(panel: _Asking, *queries: Query) -> None:
         panel.with_target(query.ref_id(letter))  # type: ignore[attr-defined]  # every builder of a query has it
 
 
-def _described(panel: _Panel, title: str, description: str, unit: str, queries: tuple[Query, ...]) -> _Panel:
+def _completed(panel: _Panel, title: str, description: str, unit: str, queries: tuple[Query, ...]) -> _Panel:
     asking(panel, *queries)
     return panel.title(title).description(description).unit(unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from grafana_foundation_sdk.builders.prometheus import Dataquery as PrometheusQuery
@@ -39,6 +40,16 @@ def now(expression: str, legend: str = "") -> PrometheusQuery:
 def rows(expression: str) -> PrometheusQuery:
     """Ask for the values at the end of the dashboard's time as a table: a column for each label."""
     return _prometheus(expression).instant().format(PromQueryFormat.TABLE)
+
+
+def numbered(label: str, values: Iterable[str]) -> str:
+    """Give one series for each value that a label may have: its place among them, from 0.
+
+    With these, a join by the label turns its words into numbers.
+    """
+    return "\nor\n".join(
+        f'label_replace(vector({place}), "{label}", "{value}", "", "")' for place, value in enumerate(values)
+    )
 
 
 def _prometheus(expression: str) -> PrometheusQuery:

@@ -1,4 +1,4 @@
-"""Signals of alerts: which of them were worst, how many are beyond their threshold, and where that is."""
+"""Signals of alerts: which of them were worst, how many are beyond a threshold, where that is, what fires."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.timeseries import Panel as Graph
 
 from plimsoll_dashboards.colours import CRITICAL, NOTICE
+from plimsoll_dashboards.firing import firing_count
 from plimsoll_dashboards.panels import count_of_bad, dashed
-from plimsoll_dashboards.queries import now, over_time
+from plimsoll_dashboards.queries import over_time
 
 _MANY = 20
 """How many lines are still told from each other."""
@@ -20,6 +21,17 @@ def highest(series: str, labels: str) -> str:
     Those that are highest now would not tell what happened last night.
     """
     return _chosen(series, labels, f"topk({_MANY}, {_during('max', series)} or {series})")
+
+
+def highest_now(series: str, labels: str, many: int = _MANY) -> str:
+    """Give the series that are highest at the end of the dashboard's time, for what only grows or ages.
+
+    Args:
+        series: a selector.
+        labels: what tells one of the series from another.
+        many: how many, at most.
+    """
+    return f"{series} and on ({labels}) topk({many}, {series} @ end())"
 
 
 def lowest(series: str, labels: str) -> str:
@@ -49,18 +61,18 @@ def firing_critical(subjects: str, selector: str) -> Stat:
         f"Alerts about {subjects} of severity critical that fire now, silenced or not. Above zero: read the "
         "list of them.",
         CRITICAL,
-        now(f'count(ALERTS{{alertstate="firing",severity="critical",{selector}}}) or vector(0)'),
+        firing_count(f'severity="critical",{selector}'),
     )
 
 
 def firing_others(subjects: str, selector: str) -> Stat:
-    """Count the other alerts about them."""
+    """Count the alerts about `subjects` that fire and are not critical."""
     return count_of_bad(
         "Others",
         f"Alerts about {subjects} of any other severity that fire now, silenced or not. They are in the "
         "list of alerts, after the critical ones.",
         NOTICE,
-        now(f'count(ALERTS{{alertstate="firing",severity!="critical",{selector}}}) or vector(0)'),
+        firing_count(f'severity!="critical",{selector}'),
     )
 
 
@@ -69,8 +81,13 @@ def beyond(series: str, alert: str) -> str:
 
     It is 0 where there are series and nothing only where there are none.
     """
-    threshold = f'max(plimsoll:alert_threshold{{alertname="{alert}",override=""}})'
-    return f"count({series} > on () group_left () {threshold})\nor\n0 * count({series})"
+    limit = f'max(plimsoll:alert_threshold{{alertname="{alert}",override=""}})'
+    return count_among(f"{series} > on () group_left () {limit}", series)
+
+
+def count_among(chosen: str, series: str) -> str:
+    """Count those chosen among series: 0 where all are left out, nothing where there are no series."""
+    return f"count({chosen})\nor\n0 * count({series})"
 
 
 def threshold(alert: str, name: str = "threshold") -> Dataquery:

@@ -11,10 +11,11 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values
 from plimsoll_dashboards.columns import Column, label, table, trend, value
-from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
+from plimsoll_dashboards.firing import dismiss, fires_since, firing_count, measured, severity, silenced
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat
 from plimsoll_dashboards.queries import now, over_time
+from plimsoll_dashboards.signals import highest_now, limited, threshold
 from plimsoll_dashboards.variables import alertmanager, choice
 from plimsoll_dashboards.variables import label as variable
 
@@ -92,7 +93,7 @@ def _banner() -> Table:
         "stopped cleaning up, or something is imported. Dismiss opens Alertmanager's form, filled in: the "
         "relay prolongs a silence whose comment begins with ACK! until the alert has resolved.",
         [
-            severity(_ALERTS),
+            severity(_ALERTS, ("alertname", *_TABLE_LABELS)),
             label("Alert", "alertname").wide(200),
             label("Server", "server").wide(90),
             _database(),
@@ -103,7 +104,7 @@ def _banner() -> Table:
             _beside("24 h before", "bytes", _TABLE_YESTERDAY, _SIZE_YESTERDAY),
             _beside("Growth", "percent", _TABLE_GROWTH, _GROWTH).with_(decimals=1),
             silenced(_ALERTS, ", ".join(_TABLE_LABELS)),
-            dismiss(("alertname", *_TABLE_LABELS)),
+            dismiss(),
         ],
         empty="No storage alert fires.",
         sorted_by="Severity",
@@ -136,7 +137,7 @@ def _critical() -> Stat:
         "Storage alerts of severity critical that fire now, silenced or not. Above zero: read the list "
         "beside it.",
         CRITICAL,
-        now(f'count(ALERTS{{alertstate="firing",severity="critical",{_ALERTS}}}) or vector(0)'),
+        firing_count(f'severity="critical",{_ALERTS}'),
     )
 
 
@@ -145,7 +146,7 @@ def _other_alerts() -> Stat:
         "Warnings",
         "Storage alerts of any other severity that fire now, silenced or not.",
         NOTICE,
-        now(f'count(ALERTS{{alertstate="firing",severity!="critical",{_ALERTS}}}) or vector(0)'),
+        firing_count(f'severity!="critical",{_ALERTS}'),
     )
 
 
@@ -236,7 +237,7 @@ def _tables() -> Table:
 
 def _history() -> Graph:
     by_table = ", ".join(_TABLE_LABELS)
-    largest = f"{_TABLE} and on ({by_table}) topk(10, {_TABLE} @ end())"
+    largest = highest_now(_TABLE, by_table, 10)
     panel = graph(
         "Size over 90 days, by the tables that are largest now",
         "What takes the room, and since when. The rest of the chosen databases, their catalogues included, "
@@ -259,7 +260,7 @@ def _sizes() -> Graph:
         "Databases, and the critical size of those past half of it",
         "The dashed line is DatabaseSizeCritical's threshold for the database, overrides included.",
         "bytes",
-        over_time(f"{_SIZE} and on (server, datname) topk(20, {_SIZE} @ end())", "{{server}} {{datname}}"),
+        over_time(highest_now(_SIZE, "server, datname"), "{{server}} {{datname}}"),
         over_time(critical, "critical: {{server}} {{datname}}"),
     )
     return dashed(panel.min(0), "/^critical: /", CRITICAL)
@@ -272,13 +273,12 @@ def _growth_percent() -> Graph:
         "Overrides have lines of their own, named by their matchers.",
         "percent",
         over_time(f"{_GROWTH} and on (server, datname) topk(20, {_SIZE} @ end())", "{{server}} {{datname}}"),
-        over_time('plimsoll:alert_threshold{alertname="DatabaseGrowthHigh"}', "threshold {{override}}"),
+        threshold("DatabaseGrowthHigh"),
     )
-    return dashed(panel, "/^threshold/", BAD)
+    return limited(panel, BAD)
 
 
 def _databases() -> Table:
-    none = f"0 * {_SIZE}"
 
     def of_database(metric: str) -> str:
         return f"max by (server, datname) ({metric}{{{_DATABASES}}})"
@@ -296,11 +296,6 @@ def _databases() -> Table:
             value("Critical size", "bytes", _CRITICAL),
             value("Until critical", "h", _HOURS_LEFT, decimals=1, noValue="not in sight"),
             value("Not attributed", "bytes", of_database("pg_unattributed_size_bytes")),
-            value(
-                "In tables not listed",
-                "bytes",
-                f"{of_database('pg_other_tables_size_bytes')} or on (server, datname) {none}",
-            ),
         ],
         empty="No database is measured: is the exporter running, and may its role connect?",
         sorted_by="Size",
@@ -339,7 +334,7 @@ def _age() -> Graph:
         "Sizes of tables that nobody writes to are measured in turns (full_interval), so an hour is usual. "
         "Above the dashed line MeasurementsTooOld fires: the exporter cannot keep up, or cannot connect.",
         "s",
-        over_time(f"{ages} and on (server, datname) topk(20, {ages} @ end())", "{{server}} {{datname}}"),
-        over_time('plimsoll:alert_threshold{alertname="MeasurementsTooOld"}', "threshold {{override}}"),
+        over_time(highest_now(ages, "server, datname"), "{{server}} {{datname}}"),
+        threshold("MeasurementsTooOld"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)

@@ -6,6 +6,8 @@ that people can read, and Alertmanager too: as matchers.
 
 from __future__ import annotations
 
+from plimsoll_dashboards.links import at_alertmanager
+
 _OF_PRESETS = (
     *("server", "datname", "schemaname", "relname", "agent"),
     *("engine", "name"),
@@ -58,7 +60,7 @@ def known(alerts: str) -> str:
 
 
 def silence(form: str = "${__value.raw}") -> str:
-    """Give the address that silences the alert in a row of a table.
+    """Give the address that silences the alert in a row of a table with the columns `alertname` and `about`.
 
     Args:
         form: the page of Alertmanager; unless given, the value of the column `form`, which the link is on.
@@ -66,4 +68,4 @@ def silence(form: str = "${__value.raw}") -> str:
     matchers = (
         "alertname%3D%22${__data.fields.alertname:percentencode}%22%2C${__data.fields.about:percentencode}"
     )
-    return f"${{alertmanager}}/#/{form}?filter=%7B{matchers}%7D&comment=ACK!%20"
+    return at_alertmanager(form, matchers)

@@ -14,8 +14,9 @@ from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values
 from plimsoll_dashboards.columns import Column, label, table, trend, value
 from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
 from plimsoll_dashboards.links import page
-from plimsoll_dashboards.panels import dashed, graph, stacked, stat, timeline
+from plimsoll_dashboards.panels import graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
+from plimsoll_dashboards.signals import limited, threshold
 from plimsoll_dashboards.variables import alertmanager, only, part
 
 _LABELS = ("server", "datname", "schemaname", "relname")
@@ -102,7 +103,7 @@ def _banner() -> Table:
         "Alertmanager's form, filled in: the relay prolongs a silence whose comment begins with ACK! until "
         "the alert has resolved.",
         [
-            severity(_ALERTS),
+            severity(_ALERTS, ("alertname", *_LABELS)),
             label("Alert", "alertname").wide(200),
             label("Server", "server").wide(100),
             label("Database", "datname").wide(120),
@@ -122,7 +123,7 @@ def _banner() -> Table:
                 f"max by (server, datname) ({_DATABASE_SIZES}:growth24h_percent{{{_DATABASE}}})",
             ).with_(decimals=1),
             silenced(_ALERTS, _BY_TABLE),
-            dismiss(("alertname", *_LABELS)),
+            dismiss(),
         ],
         empty="No alert about this table, its database or its server fires.",
         sorted_by="Severity",
@@ -246,9 +247,9 @@ def _growth_percent() -> Graph:
         "have lines of their own, named by their matchers; the first that fits the table counts.",
         "percent",
         over_time(f"max({_GROWTH_PERCENT}{{{_TABLE}}})", "growth"),
-        over_time('plimsoll:alert_threshold{alertname="TableGrowthHigh"}', "threshold {{override}}"),
+        threshold("TableGrowthHigh"),
     )
-    return dashed(panel, "/^threshold/", BAD)
+    return limited(panel, BAD)
 
 
 def _rows() -> Graph:
@@ -371,9 +372,9 @@ def _age() -> Graph:
         "keep up, or cannot connect.",
         "s",
         over_time(f"max(database:pg_sizes_oldest_timestamp_seconds:age_seconds{{{_DATABASE}}})", "oldest"),
-        over_time('plimsoll:alert_threshold{alertname="MeasurementsTooOld"}', "threshold {{override}}"),
+        threshold("MeasurementsTooOld"),
     )
-    return dashed(panel.min(0), "/^threshold/", BAD)
+    return limited(panel.min(0), BAD)
 
 
 def _unmeasured() -> Table:

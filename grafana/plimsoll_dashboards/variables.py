@@ -29,7 +29,8 @@ def label(name: str, shown: str, series: str, description: str) -> QueryVariable
         series: a selector, which may name the variables before this one.
         description: what it narrows.
     """
-    return _query(name, f"label_values({series}, {name})").label(shown).description(description)
+    variable = QueryVariable(name).multi(True).include_all(True).all_value(".*").current(_ALL)
+    return _asking(variable.label(shown).description(description), f"label_values({series}, {name})")
 
 
 def only(name: str, shown: str, series: str, description: str) -> QueryVariable:
@@ -87,11 +88,6 @@ def choice(name: str, shown: str, description: str, *values: str) -> CustomVaria
         .options(options)
         .current(options[0])
     )
-
-
-def _query(name: str, query: str) -> QueryVariable:
-    variable = QueryVariable(name).multi(True).include_all(True).all_value(".*").current(_ALL)
-    return _asking(variable, query)
 
 
 def _asking(variable: QueryVariable, query: str) -> QueryVariable:

@@ -58,7 +58,9 @@ def take(ports: set[int], stack: ExitStack) -> None:
             continue
 
 
-def test_an_alert_arrives_and_ctrl_c_ends_all(tmp_path: Path) -> None:
+def test_an_alert_arrives_and_ctrl_c_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PGSSLMODE": "require", "PGSERVICE": "of the user", "PGUSER": "kim"}.items():
+        monkeypatch.setenv(name, value)
     grafana = install(tmp_path / "grafana" / "bin" / "grafana", tmp_path / "grafana")
     with ExitStack() as stack:
         take(STANDARD_PORTS, stack)
@@ -67,6 +69,7 @@ def test_an_alert_arrives_and_ctrl_c_ends_all(tmp_path: Path) -> None:
         running.wait_for("FIRING  DatabaseGrowthHigh  (warning)")
         check_addresses(running)
         check_that_the_past_is_there(running)
+        check_where_links_lead(running)
         check_that_the_relay_is_between(running)
         started = running.descendants()
         assert len(started) > 5
@@ -87,6 +90,14 @@ def check_addresses(running: Demo) -> None:
     for name in ("Prometheus", "Alertmanager"):
         fetch(f"{running.address(name)}/-/ready")
     assert f"--alertmanager.url={running.address('Alertmanager')} silence add" in running.text
+
+
+def check_where_links_lead(running: Demo) -> None:
+    running.wait_for("\nGrafana       http")
+    (links,) = query(running, "plimsoll:links_info")
+    assert links["metric"]["alertmanager"] == running.address("Alertmanager")
+    rules = fetch(f"{running.address('Prometheus')}/api/v1/rules")
+    assert f'"dashboard_url":"{running.address("Grafana")}/d/plimsoll-storage?' in rules
 
 
 def check_that_the_past_is_there(running: Demo) -> None:

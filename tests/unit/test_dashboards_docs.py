@@ -12,7 +12,7 @@ import yaml
 from plimsoll.alerts.catalogue import CatalogueFile, load_catalogue
 from plimsoll_dashboards import dashboards
 from plimsoll_dashboards.__main__ import PAGE
-from plimsoll_dashboards.pages import described, places
+from plimsoll_dashboards.docs import described, places
 from provisioning import variables
 
 ROOT = Path(__file__).parents[2]

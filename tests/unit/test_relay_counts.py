@@ -101,6 +101,7 @@ def test_two_that_differ_only_in_what_is_not_shown_are_one_series() -> None:
     first, second = (life(each.alert.labels, taken) for each, taken in zip(units, (TAKEN, None), strict=True))
     both = shown(first, second, suppressed=frozenset({second.alert.identity}))
     assert sorted(labels["state"] for labels in both) == ["acknowledged", "suppressed"]
+    assert shown(first, second, life(TABLE)) == shown(life(TABLE))  # one is open, and stands for both
 
 
 @given(st.lists(st.tuples(LABELS, st.booleans())))
