@@ -59,12 +59,13 @@ def take(ports: set[int], stack: ExitStack) -> None:
 
 
 def test_an_alert_arrives_and_ctrl_c_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"PGSSLMODE": "require", "PGSERVICE": "of the user", "PGUSER": "kim"}.items():
-        monkeypatch.setenv(name, value)
     grafana = install(tmp_path / "grafana" / "bin" / "grafana", tmp_path / "grafana")
     with ExitStack() as stack:
         take(STANDARD_PORTS, stack)
-        running = stack.enter_context(demo(path=f"{grafana.parent}:{PATH}"))
+        with monkeypatch.context() as environment:
+            environment.setenv("PGSSLMODE", "require")
+            environment.setenv("PGSERVICE", "of the user")
+            running = stack.enter_context(demo(path=f"{grafana.parent}:{PATH}"))
         running.wait_for("FIRING  TableGrowthHigh  (warning)", 120)
         running.wait_for("FIRING  DatabaseGrowthHigh  (warning)")
         check_addresses(running)

@@ -42,6 +42,13 @@ def test_one_that_was_suspended_still_obeys(log: Path) -> None:
     assert process.returncode == -signal.SIGTERM
 
 
+def test_what_it_started_ends_too(log: Path) -> None:
+    process = spawn(["sh", "-c", "sleep 99 & echo $!; wait"], log=log)
+    started = wait_until(lambda: processes.tail(log), what="starting", process=process, log=log)
+    processes.end(process)
+    wait_until(lambda: not processes.alive(int(started)), what="ending")
+
+
 def test_what_ended_too_early_is_quoted(log: Path) -> None:
     process = spawn(["sh", "-c", "echo out of coal; exit 7"], log=log)
     with pytest.raises(

@@ -19,7 +19,7 @@ NAME = "shop"
 _LARGEST = 1024**3
 """Bytes at which it stops writing, so that a demo left running fills no disk."""
 
-_ORDERS_AT_FIRST = 700_000
+_ORDERS_AT_FIRST = 420_000
 """Some 130 MiB with indexes: the growth alerts do not judge what is below 100 MiB."""
 
 _SCHEMA = """\
@@ -41,7 +41,7 @@ INSERT INTO customers
 
 _TAKE_ORDERS = """\
 INSERT INTO orders (customer, items)
-    SELECT 1 + random() * 19999, repeat(md5(i::text), 3) FROM generate_series(1, %s::int) i
+    SELECT 1 + random() * 19999, repeat(md5(i::text), 7) FROM generate_series(1, %s::int) i
 """
 
 _WORK = """\
@@ -63,10 +63,10 @@ def fill(server: PostgresServer) -> None:
 
 
 def work(dsn: str) -> None:
-    """Take some 350 orders a second, 70 kB, until the database is large enough."""
+    """Take some 210 orders a second, 70 kB, until the database is large enough."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         while _size(connection) < _LARGEST:
-            connection.execute(_TAKE_ORDERS, [350])
+            connection.execute(_TAKE_ORDERS, [210])
             connection.execute(_WORK)
             time.sleep(1)
 

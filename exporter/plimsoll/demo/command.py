@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -59,12 +60,21 @@ def _run(dsn: str | None, ending: ExitStack) -> NoReturn:
         prepared.wait()  # below the guide, not amid it
         _say(f"{describe(notification)}\n")
 
+    if dsn is None:
+        _forget_libpq()
     starter = Starter(directory, _say, receive, ending)
     stack = starter.on_sample_application() if dsn is None else starter.on_server(dsn)
     _say(guide.addresses(stack))
     _say(guide.on_sample_application(stack) if dsn is None else guide.on_server(stack))
     prepared.set()
+    starter.show(stack)
     _watch(stack.parts)
+
+
+def _forget_libpq() -> None:
+    """Let no variable of the user's change how we and what we start reach the server of our own."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def _watch(parts: Sequence[Part]) -> NoReturn:

@@ -50,7 +50,10 @@ def running(
         ProcessError: what it reads at first is not where it is looked for.
     """
     home = _home(program)
+    program = _itself(program, home)
     subcommand = ["server"] if program.name == "grafana" else []
+    data = directory / "grafana"
+    data.mkdir(mode=0o700, exist_ok=True)  # what its database hides, any Grafana can read
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)},
         "GRAFANA_HOME": str(home),  # for the script that the packages put on PATH
@@ -61,7 +64,7 @@ def running(
     }
 
     def command(port: int) -> Command:
-        file = write_private(directory / "grafana.ini", _configuration(home, directory / "grafana", port))
+        file = write_private(directory / "grafana.ini", _configuration(home, data, port))
         return [program, *subcommand, f"--homepath={home}", f"--config={file}"]
 
     return Listener(
@@ -84,6 +87,12 @@ def _home(program: Path) -> Path:
             return place
     looked = ", ".join(str(place) for place in places)
     raise ProcessError(f"{program} has no conf/defaults.ini in any of {looked}")
+
+
+def _itself(program: Path, home: Path) -> Path:
+    """Return the program that a package's script on PATH would run with the settings of the system."""
+    places = (home / "bin" / name for name in ("grafana", "grafana-server"))
+    return next((place for place in places if os.access(place, os.X_OK)), program)
 
 
 def _bundled(home: Path) -> str:

@@ -22,7 +22,7 @@ Exporter      {stack.exporter.url}/metrics
 Prometheus    {stack.prometheus.url}
 Alertmanager  {stack.alertmanager.url}
 Relay         {stack.relay.url}/metrics
-Grafana       {_grafana(stack)}
+Grafana       {_grafana()}
 Webhook       {stack.webhook}  (prints below what it receives)
 Logs, data    {_directory(stack)}  (removed at the end)
 """
@@ -70,11 +70,9 @@ Notifications appear below. Ctrl-C ends everything.
 """
 
 
-def _grafana(stack: Stack) -> str:
-    if stack.grafana:
-        return f"{stack.grafana.url}  (nobody needs to log in)"
+def _grafana() -> str:
     if grafana.find():
-        return "did not start, see above"
+        return "starts last, see below"
     return f"""none: put `grafana` on PATH (https://grafana.com/grafana/download), or let one of your own
               read {shipped("grafana") / "provisioning"}"""
 

@@ -126,7 +126,9 @@ class History:
             ProcessError: promtool refused.
         """
         file.write_text("\n".join([*self._lines, "# EOF", ""]), "utf-8")
-        create: list[str | Path] = [promtool, "tsdb", "create-blocks-from", "--quiet", "openmetrics"]
+        # For each block it reads all of the file, so let there be few.
+        few = f"--max-block-duration={self._oldest + DAY:.0f}s"
+        create: list[str | Path] = [promtool, "tsdb", "create-blocks-from", few, "--quiet", "openmetrics"]
         done = subprocess.run(  # noqa: S603  (the command is ours)
             processes.command_line([*create, file, data]), capture_output=True, text=True, check=False
         )

@@ -73,13 +73,17 @@ def end(
     patience: float = 5.0,
 ) -> None:
     """End a program: each signal in turn gets `patience` seconds, then SIGKILL, which needs no consent."""
+    if process.poll() is not None:
+        return
     for number in (*signals, signal.SIGKILL):
         if process.poll() is not None:
-            return
+            break
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)  # one that was stopped could not obey
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # what it started and left behind, in the session of its own
 
 
 def children(pid: int) -> list[int]:

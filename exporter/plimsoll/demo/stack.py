@@ -27,7 +27,7 @@ from plimsoll.demo.history import DAY, History
 from plimsoll.demo.postgres import PostgresServer, find_binaries
 from plimsoll.demo.processes import ProcessError
 from plimsoll.demo.receiver import Notification, receiving
-from plimsoll.demo.service import Part, Service, fetch
+from plimsoll.demo.service import LOOPBACK, Part, Service, fetch, free_port
 
 EXPORTER_PORT, RELAY_PORT, WEBHOOK_PORT = 9745, 9746, 9747
 PROMETHEUS_PORT, ALERTMANAGER_PORT, GRAFANA_PORT = 9090, 9093, 3000
@@ -39,7 +39,7 @@ SERVER = "main"
 INTERVAL = "5s"
 """How often the sample application is measured and judged."""
 
-WAITS = {"group_wait": "5s", "group_interval": "10s"}
+WAITS = {"group_wait": "2s", "group_interval": "10s"}
 """How long Alertmanager waits for more to tell: shorter than shipped, for nobody is paged here."""
 
 HASTE = {"interval": INTERVAL, "grace": "30s"}
@@ -52,6 +52,13 @@ _RELAY_TARGET = "relay.json"
 """The file that tells Prometheus where the relay is."""
 
 
+SHIPPED_LINKS = {
+    "alertmanager": f"http://{LOOPBACK}:{ALERTMANAGER_PORT}",
+    "dashboards": f"http://{LOOPBACK}:{GRAFANA_PORT}",
+}
+"""Where the links in the shipped rules lead."""
+
+
 class Stack(NamedTuple):
     """What runs; `parts` in the order in which they were started."""
 
@@ -60,7 +67,7 @@ class Stack(NamedTuple):
     prometheus: Service
     pages: str
     relay: Service
-    grafana: Service | None
+    kept: archive.Archive | None
     webhook: str
     parts: list[Part]
 
@@ -86,6 +93,8 @@ class Starter:
         self._say = say
         self._receive = receive
         self._ending = ending
+        self._grafana = grafana.find()
+        self._grafana_port = free_port(GRAFANA_PORT) if self._grafana else GRAFANA_PORT
 
     def on_sample_application(self) -> Stack:
         """Start PostgreSQL with an application that writes, and what watches it, with an invented past.
@@ -103,7 +112,7 @@ class Starter:
         stack = self._watchers(tools, watched, INTERVAL, kept)
         stack.parts.insert(0, Part("PostgreSQL", postgres.pid, postgres.log))
         stack.parts.append(self._application(postgres))
-        return self._shown(stack, kept)
+        return stack
 
     def on_server(self, dsn: str) -> Stack:
         """Start what watches the server at `dsn`; nothing is written to that.
@@ -113,7 +122,29 @@ class Starter:
         """
         tools = programs.require("prometheus", "alertmanager")
         _require_connection_string(dsn)
-        return self._shown(self._watchers(tools, self._exporter(dsn), None, None), None)
+        return self._watchers(tools, self._exporter(dsn), None, None)
+
+    def show(self, stack: Stack) -> None:
+        """Start Grafana, if there is one; everything else does without, and need not wait for it."""
+        if self._grafana is None:
+            return
+        self._say("starting Grafana")
+        try:
+            showing = self._ending.enter_context(
+                grafana.running(
+                    self._grafana,
+                    self._directory,
+                    prometheus=stack.prometheus.url,
+                    alertmanager=stack.alertmanager.url,
+                    history=stack.kept.reader if stack.kept else None,
+                    port=self._grafana_port,
+                )
+            )
+        except ProcessError as error:
+            self._say(f"going on without it: {error}\n")
+            return
+        stack.parts.append(showing.part)
+        self._say(f"Grafana       {showing.url}  (nobody needs to log in)\n")
 
     def _postgres(self) -> PostgresServer:
         self._say("starting PostgreSQL")
@@ -183,6 +214,7 @@ class Starter:
                 exporter=watched.address,
                 alertmanager=telling.address,
                 relay=self._directory / _RELAY_TARGET,
+                rules=self._rules(telling),
                 interval=interval,
                 port=PROMETHEUS_PORT,
             )
@@ -190,7 +222,15 @@ class Starter:
         pages = prometheus.pages(tools["prometheus"], judging.url)
         between = self._relay(telling, judging, webhook, kept)
         parts = [watched.part, telling.part, judging.part, between.part]
-        return Stack(watched, telling, judging, pages, between, None, webhook, parts)
+        return Stack(watched, telling, judging, pages, between, kept, webhook, parts)
+
+    def _rules(self, telling: Service) -> list[Path]:
+        """Give the rules as they are shipped, unless their links would lead to what others have there."""
+        links = {
+            "alertmanager": telling.url,
+            "dashboards": f"http://{LOOPBACK}:{self._grafana_port}",
+        }
+        return [] if links == SHIPPED_LINKS else prometheus.rules_with_links(self._directory, links)
 
     def _relay(
         self, telling: Service, judging: Service, webhook: str, kept: archive.Archive | None
@@ -212,29 +252,6 @@ class Starter:
         token_file = str(relay.token_file(self._directory))
         alertmanager.tell_through_relay(telling, self._directory, between.url, token_file)
         return between
-
-    def _shown(self, stack: Stack, kept: archive.Archive | None) -> Stack:
-        """Add Grafana, if there is one that starts; everything else does without."""
-        program = grafana.find()
-        if program is None:
-            return stack
-        self._say("starting Grafana")
-        try:
-            showing = self._ending.enter_context(
-                grafana.running(
-                    program,
-                    self._directory,
-                    prometheus=stack.prometheus.url,
-                    alertmanager=stack.alertmanager.url,
-                    history=kept.reader if kept else None,
-                    port=GRAFANA_PORT,
-                )
-            )
-        except ProcessError as error:
-            self._say(f"going on without it: {error}")
-            return stack
-        stack.parts.append(showing.part)
-        return stack._replace(grafana=showing)
 
     def _application(self, postgres: PostgresServer) -> Part:
         self._say("starting the application, which writes from now on")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,16 +109,20 @@ def _of_alerts(count: Count) -> Iterator[Metric]:
 def _of_suppressed(count: Count) -> Metric:
     """Show each alert that nobody is told of under its own labels, so that it can be taken out of ALERTS.
 
-    Two that differ only in labels which are not shown are one series.
+    Two that differ only in labels which are not shown are one series; none if one of them is open, for that
+    would be taken out, too.
     """
-    found = {}
+    found: dict[frozenset[tuple[str, str]], set[State]] = defaultdict(set)
     for life in count.lives:
-        if (state := count.state(life)) != "open":
-            labels = {**_shown_labels(life.alert.labels), "state": state}
-            found[frozenset(labels.items())] = labels
+        found[frozenset(_shown_labels(life.alert.labels).items())].add(count.state(life))
     text = "Always 1: an alert that has not resolved, and that nobody is told of."
     family = Metric("plimsoll_alert_suppressed", text, "gauge")
-    family.samples = [Sample(family.name, labels, 1.0) for labels in found.values()]
+    family.samples = [
+        Sample(family.name, {**dict(labels), "state": state}, 1.0)
+        for labels, states in found.items()
+        if "open" not in states
+        for state in sorted(states)
+    ]
     return family
 
 
