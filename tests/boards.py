@@ -125,7 +125,7 @@ class Board:
         if picked is not None:
             return Choice((picked,), several)
         if variable.has_all:
-            return Choice(tuple(options) or ("",), several, variable.all_value)
+            return Choice(tuple(options), several, variable.all_value)  # maybe none, and All is all of none
         return Choice(tuple(options[:1]) or ("",), several)
 
     # --- panels -----------------------------------------------------------------------------------------

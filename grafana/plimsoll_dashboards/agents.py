@@ -17,6 +17,7 @@ from plimsoll_dashboards.panels import count_of_bad, graph, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
 from plimsoll_dashboards.signals import (
     beyond,
+    count_among,
     ever_bad,
     firing_critical,
     firing_others,
@@ -36,6 +37,7 @@ _LABELS = ("server", "datname", "agent")
 _BY_AGENT = ", ".join(_LABELS)
 _NAME = "{{server}} {{datname}} {{agent}}"
 _NONE = "no agent (collector file agents)"
+_NONE_OR_OFF = "no agent, or the alert is off"
 
 
 def _of_agent(series: str) -> str:
@@ -76,8 +78,8 @@ def agents() -> Dashboard:
                 "",
                 [
                     _banner().span(18).height(7),
-                    firing_critical("agents", _ALERTS).span(3).height(7),
-                    firing_others("agents", _ALERTS).span(3).height(7),
+                    firing_critical("agents", _ALERTS, _ASKED).span(3).height(7),
+                    firing_others("agents", _ALERTS, _ASKED).span(3).height(7),
                     _silent_count(),
                     _disconnected_count(),
                     _failing_count(),
@@ -119,9 +121,8 @@ def _agent() -> Column:
     return label("Agent", "agent").linked("Only this agent", page("plimsoll-agents", _LABELS))
 
 
-def _count(title: str, description: str, colour: str, of_bad: str) -> Stat:
-    query = now(f"{of_bad}\nor\n0 * count({_ASKED})")
-    return count_of_bad(title, description, colour, query).no_value(_NONE)
+def _count(title: str, description: str, colour: str, of_bad: str, empty: str = _NONE_OR_OFF) -> Stat:
+    return count_of_bad(title, description, colour, now(of_bad)).no_value(empty)
 
 
 def _silent_count() -> Stat:
@@ -130,7 +131,7 @@ def _silent_count() -> Stat:
         "Agents whose last sign of life is older than AgentDown's threshold, overrides of it left aside. "
         "Look first at whether their processes run.",
         CRITICAL,
-        beyond(_SILENT, "AgentDown"),
+        beyond(_SILENT, "AgentDown", _ASKED),
     )
 
 
@@ -140,7 +141,8 @@ def _disconnected_count() -> Stat:
         "Agents that do not reach their gateway: they get no work. If it is all of them, look at the "
         "gateway. An agent that needs none does not count.",
         CRITICAL,
-        f"count({_CONNECTED} < 1)",
+        count_among(f"{_CONNECTED} < 1", _ASKED),
+        _NONE,
     )
 
 
@@ -150,7 +152,7 @@ def _failing_count() -> Stat:
         "Agents of whose runs in 15 minutes a larger part failed than AgentErrorRateHigh allows, overrides "
         "of it left aside. If they began together, look at the model's provider.",
         NOTICE,
-        beyond(_FAILED, "AgentErrorRateHigh"),
+        beyond(_FAILED, "AgentErrorRateHigh", _ASKED),
     )
 
 
@@ -160,7 +162,7 @@ def _full_count() -> Stat:
         "Agents whose context is fuller than AgentContextWindowHigh allows, overrides of it left aside: they "
         "soon forget, or their runs fail. Let them summarise or begin anew.",
         NOTICE,
-        beyond(_CONTEXT, "AgentContextWindowHigh"),
+        beyond(_CONTEXT, "AgentContextWindowHigh", _ASKED),
     )
 
 
@@ -170,7 +172,7 @@ def _stuck_count() -> Stat:
         "Agents whose oldest task has been in progress for longer than AgentTaskStuck allows, overrides of "
         "it left aside. Look at whether they still work on it.",
         NOTICE,
-        beyond(_TASK, "AgentTaskStuck"),
+        beyond(_TASK, "AgentTaskStuck", _ASKED),
     )
 
 

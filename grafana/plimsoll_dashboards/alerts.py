@@ -9,10 +9,6 @@ from grafana_foundation_sdk.builders.timeseries import Panel as Graph
 from grafana_foundation_sdk.models.common import BigValueTextMode
 from grafana_foundation_sdk.models.dashboard import (
     Dashboard,
-    DashboardSpecialValueMapOptions,
-    SpecialValueMap,
-    SpecialValueMatch,
-    ValueMappingResult,
 )
 
 from plimsoll.alerts.catalogue import load_catalogue
@@ -32,7 +28,7 @@ from plimsoll_dashboards.columns import Column, label, since, table, value
 from plimsoll_dashboards.firing import TOLD
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, stat, timeline
-from plimsoll_dashboards.queries import now, over_time
+from plimsoll_dashboards.queries import now, numbered, over_time
 from plimsoll_dashboards.subjects import OF_PRESETS, SUBJECT, described, known, silence
 from plimsoll_dashboards.variables import alertmanager, runbooks
 from plimsoll_dashboards.variables import label as variable
@@ -40,6 +36,8 @@ from plimsoll_dashboards.variables import label as variable
 _CHOSEN = 'severity=~"$severity",category=~"$category",alertname=~"$alertname"'
 _FIRING = f'ALERTS{{alertstate="firing",{_CHOSEN}}}'
 _UNKNOWN = len(SEVERITIES) - 1
+_NONE = "0 * count(plimsoll:alert_info)"
+"""Zero, as long as anything is judged."""
 _QUIET = -1
 """The state of an alert that does not fire."""
 
@@ -114,7 +112,7 @@ def _bell() -> Stat:
         "in the list below, the gravest first. The relay counts them; without one, or while it cannot be "
         "scraped, this is all that fires, taken or not (docs/relay.md).",
         CRITICAL,
-        now('max(plimsoll_alerts_unacknowledged)\nor count(ALERTS{alertstate="firing"})\nor vector(0)'),
+        now(f'max(plimsoll_alerts_unacknowledged)\nor count(ALERTS{{alertstate="firing"}})\nor {_NONE}'),
     )
 
 
@@ -127,7 +125,7 @@ def _open(title: str, severities: str, selector: str, colour: str) -> Stat:
         now(
             f'sum(max by (severity) (plimsoll_alerts{{state="open",{selector}}}))\n'
             f'or count(ALERTS{{alertstate="firing",{selector}}})\n'
-            "or vector(0)"
+            f"or {_NONE}"
         ),
     )
 
@@ -328,7 +326,12 @@ def _rules() -> Table:
     shown = "alertname, override, signal, operator, for, severity, category, webhook, enabled"
     info = f"max by ({shown}) (plimsoll:alert_info{{{_CHOSEN}}})"
     threshold = "max by (alertname, override) (plimsoll:alert_threshold)"
-    expression = f"{info} * on (alertname, override) group_left () {threshold}\nor\nNaN * {info}"
+    judged = f"{info} * on (alertname, override) group_left () {threshold}"
+    is_on = f"{info} * on (enabled) group_left () (\n{numbered('enabled', ('false', 'true'))}\n)"
+
+    def rule(title: str, unit: str, expression: str) -> Column:
+        return value(title, unit, f"label_join({expression}, 'runbook', '', 'alertname')")
+
     return table(
         "Rules",
         "What is judged, as compiled: signal, operator, threshold, for how long, and who is told. A row with "
@@ -338,29 +341,20 @@ def _rules() -> Table:
         [
             label("Alert", "alertname").wide(210),
             label("Override", "override"),
+            rule("Enabled", "none", is_on).mapped(words({"1": ("✓ on", GOOD), "0": ("off", QUIET)})).wide(80),
             label("Signal", "signal"),
             label("Operator", "operator").wide(80),
-            value("Threshold", "locale", f"label_join({expression}, 'runbook', '', 'alertname')")
-            .with_(mappings=[_not_a_number("off")])
-            .wide(130),
+            rule("Threshold", "locale", judged).with_(noValue="off").wide(130),
             label("For", "for").wide(70),
             Column("Severity", "severity").mapped(words(SEVERITIES)).wide(100),
             label("Category", "category").wide(110),
             label("Webhook", "webhook").wide(120),
-            Column("Enabled", "enabled")
-            .mapped(words({"true": ("✓ on", GOOD), "false": ("off", QUIET)}))
-            .wide(80),
             _runbook(),
         ],
         empty="Prometheus has no rules of Plimsoll: load rules/recording.yml and rules/alerts.yml.",
         sorted_by="Alert",
         descending=False,
     )
-
-
-def _not_a_number(text: str) -> SpecialValueMap:
-    result = ValueMappingResult(text=text, index=0)
-    return SpecialValueMap(DashboardSpecialValueMapOptions(match=SpecialValueMatch.NA_N, result=result))
 
 
 # --- delivery -----------------------------------------------------------------------------------------------
@@ -400,8 +394,8 @@ def _refused() -> Stat:
         "Posts that the relay did not pass on within the time chosen above: a wrong token after an exchange, "
         "an unknown or inactive webhook, or no notification at all. The relay's log has the reason.",
         BAD,
-        now("round(sum(increase(plimsoll_webhook_requests_refused_total[$__range]))) or vector(0)"),
-    )
+        now("round(sum(increase(plimsoll_webhook_requests_refused_total[$__range])))"),
+    ).no_value("no relay")
 
 
 def _given_up() -> Stat:
@@ -410,8 +404,11 @@ def _given_up() -> Stat:
         "Notifications to webhooks that Alertmanager gave up within 15 minutes: nobody was told by these. "
         "Its log has the receiver and the error. Prometheus has to scrape Alertmanager for this.",
         CRITICAL,
-        now("sum(integration:alertmanager_notifications_failed_total:increase15m) or vector(0)"),
-    )
+        now(
+            "sum(integration:alertmanager_notifications_failed_total:increase15m)\n"
+            "or 0 * count(alertmanager_notifications_total)"
+        ),
+    ).no_value("Alertmanager is not scraped")
 
 
 def _deliveries() -> Graph:

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 from grafana_foundation_sdk.builders.dashboard import FieldColor, ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardRangeMapOptions,
+    DashboardSpecialValueMapOptions,
     FieldColorModeId,
+    RangeMap,
+    SpecialValueMap,
+    SpecialValueMatch,
     Threshold,
     ThresholdsMode,
     ValueMap,
@@ -20,6 +25,9 @@ BAD = "orange"
 CRITICAL = "red"
 QUIET = "text"
 TAKEN = "blue"
+UNKNOWN = "#7f7f7f"
+
+_ENDLESS = 1e18
 
 SEVERITIES: Mapping[str, tuple[str, str]] = {
     "critical": ("▲▲ critical", CRITICAL),
@@ -50,6 +58,18 @@ def words(options: Mapping[str, tuple[str, str]]) -> list[ValueMapping]:
         for index, (value, (text, colour)) in enumerate(options.items())
     }
     return [ValueMap(options=shown)]
+
+
+def nothing_known() -> ValueMapping:
+    """Colour what has no value, and says so by its `noValue`, as neither good nor bad."""
+    result = ValueMappingResult(color=UNKNOWN, index=0)
+    return SpecialValueMap(DashboardSpecialValueMapOptions(match=SpecialValueMatch.NULL, result=result))
+
+
+def from_on(value: float, text: str, colour: str) -> ValueMapping:
+    """Show words for a value and all above it; Grafana 10.0 takes no end for 0."""
+    result = ValueMappingResult(text=text, color=colour, index=0)
+    return RangeMap(DashboardRangeMapOptions(from_val=value, to=_ENDLESS, result=result))
 
 
 def from_values(base: str, *steps: tuple[float, str]) -> ThresholdsConfig:

@@ -6,11 +6,11 @@ from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as Timeline
 from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as Graph
-from grafana_foundation_sdk.models.common import BigValueGraphMode, VisibilityMode
+from grafana_foundation_sdk.models.common import VisibilityMode
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from plimsoll_dashboards.board import Section, alerts_over_time, board, deployments
-from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values
+from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values, nothing_known
 from plimsoll_dashboards.columns import label, since, table, value
 from plimsoll_dashboards.container_series import (
     IDENTITY,
@@ -134,9 +134,9 @@ def _started() -> Stat:
 
 def _percent(title: str, description: str, series: str) -> Stat:
     return (
-        stat(title, description, "percent", over_time(series))
-        .graph_mode(BigValueGraphMode.AREA)
+        stat(title, description, "percent", now(series))
         .thresholds(from_values(GOOD, (75, NOTICE), (90, BAD)))
+        .mappings([nothing_known()])
         .decimals(0)
     )
 
@@ -146,7 +146,7 @@ def _restarts() -> Stat:
         "Restarts in 24 h",
         "By its restart policy; what was ordered is not counted. Its log before each end has the reason.",
         BAD,
-        now(f"sum({counted('container_restarts_total', _THIS, '24h')}) or vector(0)"),
+        now(f"sum({counted('container_restarts_total', _THIS, '24h')})"),
     )
 
 
@@ -155,7 +155,7 @@ def _kills() -> Stat:
         "OOM kills in 24 h",
         "Processes in it that the kernel killed for want of memory. Raise its limit, or find what leaks.",
         BAD,
-        now(f"sum({counted('container_oom_events_total', _THIS, '24h')}) or vector(0)"),
+        now(f"sum({counted('container_oom_events_total', _THIS, '24h')})"),
     )
 
 

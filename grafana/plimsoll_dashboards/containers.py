@@ -25,7 +25,7 @@ from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity,
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import Query, now, over_time
-from plimsoll_dashboards.signals import highest, limited, threshold
+from plimsoll_dashboards.signals import count_among, highest, limited, threshold
 from plimsoll_dashboards.variables import alertmanager
 from plimsoll_dashboards.variables import label as variable
 
@@ -45,6 +45,7 @@ _THROTTLED_PERCENT = "container:container_cpu_cfs_throttled_periods_total:percen
 _RESTARTS = "container:container_restarts_total:increase15m"
 _KILLS = "container:container_oom_events_total:increase15m"
 _PRESENT = f"max by (engine) (engine:plimsoll_containers_measured:is_present{{{_ENGINES}}})"
+_UNKNOWN = "no engine answers"
 
 _ANSWERS = words({"0": ("▲▲ does not answer", CRITICAL), "1": ("● answers", GOOD)})
 _NAMED = "{{engine}} {{name}}"
@@ -158,13 +159,18 @@ def _beside(title: str, unit: str, *choices: tuple[str, str]) -> Column:
     return measured(title, unit, *of_alerts).wide(110)
 
 
+def _count(containers: str) -> Query:
+    """Count containers: 0 only while an engine answers, for otherwise nobody knows."""
+    return now(count_among(containers, f"{_PRESENT} == 1"))
+
+
 def _running() -> Stat:
     return stat(
         "Running",
         "Containers that run now. If this fell and nothing is down, somebody stopped them by order.",
         "none",
-        now(f'count(max by (engine, name) (container_state{{state="running",{_CHOSEN}}}) == 1) or vector(0)'),
-    )
+        _count(f'max by (engine, name) (container_state{{state="running",{_CHOSEN}}}) == 1'),
+    ).no_value(_UNKNOWN)
 
 
 def _down() -> Stat:
@@ -173,11 +179,8 @@ def _down() -> Stat:
         "Containers that ought to run and do not: they ran, and nobody ordered them to stop. While an engine "
         "does not answer, what was down counts as down. Above zero: see the lists above and below.",
         CRITICAL,
-        now(
-            "count(min by (engine, name) "
-            f"(container:container_expected_running:is_up{{{_CHOSEN}}}) == 0) or vector(0)"
-        ),
-    )
+        _count(f"min by (engine, name) (container:container_expected_running:is_up{{{_CHOSEN}}}) == 0"),
+    ).no_value(_UNKNOWN)
 
 
 def _restarted() -> Stat:
@@ -186,8 +189,8 @@ def _restarted() -> Stat:
         "Containers that their restart policy has restarted within 15 minutes. One restart is worth a look "
         "at its log; several are a loop, which has an alert.",
         BAD,
-        now(f"count(max by (engine, name) ({_RESTARTS}{{{_CHOSEN}}}) > 0) or vector(0)"),
-    )
+        _count(f"max by (engine, name) ({_RESTARTS}{{{_CHOSEN}}}) > 0"),
+    ).no_value(_UNKNOWN)
 
 
 def _unhealthy() -> Stat:
@@ -196,11 +199,8 @@ def _unhealthy() -> Stat:
         "Running containers whose health check fails. docker inspect has what the check said, under "
         "State.Health.",
         BAD,
-        now(
-            "count(max by (engine, name) "
-            f"(container:container_health_status:unhealthy{{{_CHOSEN}}}) > 0) or vector(0)"
-        ),
-    )
+        _count(f"max by (engine, name) (container:container_health_status:unhealthy{{{_CHOSEN}}}) > 0"),
+    ).no_value(_UNKNOWN)
 
 
 def _killed() -> Stat:
@@ -209,8 +209,8 @@ def _killed() -> Stat:
         "Processes that the kernel killed for want of memory, in all containers that there were. Raise the "
         "limit of memory, or find what leaks.",
         BAD,
-        now(f"sum({counted('container_oom_events_total', _CHOSEN, '24h')}) or vector(0)"),
-    )
+        now(f"sum({counted('container_oom_events_total', _CHOSEN, '24h')})\nor\n0 * count({_PRESENT} == 1)"),
+    ).no_value(_UNKNOWN)
 
 
 def _engines_away() -> Stat:
@@ -219,8 +219,8 @@ def _engines_away() -> Stat:
         "Engines that do not answer the exporter: nothing is known of their containers. Is the daemon up, "
         "and may the exporter use its socket? The end of this page shows since when.",
         CRITICAL,
-        now(f"count({_PRESENT} == 0) or vector(0)"),
-    )
+        now(count_among(f"{_PRESENT} == 0", _PRESENT)),
+    ).no_value("no engine is watched")
 
 
 # --- all of them ----------------------------------------------------------------------------------------

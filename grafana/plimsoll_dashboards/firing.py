@@ -31,9 +31,14 @@ def firing(selector: str) -> str:
     )
 
 
-def firing_count(selector: str) -> Dataquery:
-    """Ask how many alerts fire now that `selector` fits; none is 0, and not an absence."""
-    return now(f'count(ALERTS{{alertstate="firing",{selector}}}) or vector(0)')
+def firing_count(selector: str, judged: str = "plimsoll:alert_info") -> Dataquery:
+    """Ask how many alerts fire now.
+
+    Args:
+        selector: which alerts.
+        judged: series without which nothing could fire, so that 0 is said only while there are any.
+    """
+    return now(f'count(ALERTS{{alertstate="firing",{selector}}})\nor\n0 * count({judged})')
 
 
 def severity(selector: str, silenced_by: tuple[str, ...] = ()) -> Column:
@@ -85,7 +90,7 @@ def measured(title: str, unit: str, *choices: tuple[str, str, str]) -> Column:
         choices: which alerts, the labels by which a series belongs to one of them, and the series.
     """
     parts = (
-        f"0 * {firing(selector)} + on ({labels}) group_left () {series}"
+        f"0 * {firing(selector)} + on ({labels}) group_left () max by ({labels}) ({series})"
         for selector, labels, series in choices
     )
     return value(title, unit, "\nor\n".join(parts))

@@ -32,10 +32,11 @@ UID = "plimsoll-alert-history"
 
 _CHOSEN = """severity IN (${severity:sqlstring})
   AND status IN (${status:sqlstring})
-  AND alertname IN (${alertname:sqlstring})
-  AND coalesce(category, '(none)') IN (${category:sqlstring})
-  AND kind || ':' || name IN (${subject:sqlstring})"""
-"""An alert may have no category, which can be chosen, too."""
+  AND alertname = ANY (ARRAY[${alertname:sqlstring}]::text[])
+  AND coalesce(category, '(none)') = ANY (ARRAY[${category:sqlstring}]::text[])
+  AND kind || ':' || name = ANY (ARRAY[${subject:sqlstring}]::text[])"""
+"""An alert may have no category, which can be chosen, too. Before the first alert there is nothing to choose,
+and All of that is an empty list, which IN does not take."""
 
 _FROM = "FROM plimsoll.alert\nJOIN plimsoll.subject ON subject.id = subject_id"
 
@@ -140,7 +141,7 @@ def _categories() -> str:
 def _names() -> str:
     return """SELECT DISTINCT alertname
 FROM plimsoll.alert
-WHERE coalesce(category, '(none)') IN (${category:sqlstring})
+WHERE coalesce(category, '(none)') = ANY (ARRAY[${category:sqlstring}]::text[])
 ORDER BY alertname"""
 
 

@@ -36,6 +36,8 @@ _MOUNT_LABELS = ("instance", "device", "mountpoint")
 _BY_MOUNT = ", ".join(_MOUNT_LABELS)
 _SUBJECT_LABELS = (*_MOUNT_LABELS, "name", "job")
 
+_JUDGED = f'{{__name__=~"host:up:max|probe:probe_success:max",{_HOSTS}}}'
+
 
 def _by_host(series: str) -> str:
     return f"max by (instance) ({series}{{{_HOSTS}}})"
@@ -89,8 +91,8 @@ def hosts() -> Dashboard:
                 "",
                 [
                     _banner().height(7),
-                    firing_critical("hosts", _ALERTS),
-                    firing_others("hosts", _ALERTS),
+                    firing_critical("hosts", _ALERTS, _JUDGED),
+                    firing_others("hosts", _ALERTS, _JUDGED),
                     _offline(),
                     _fairly_full(),
                     _failed_count(),
@@ -162,7 +164,7 @@ def _fairly_full() -> Stat:
         "systems by how long they will last.",
         NOTICE,
         now(beyond(_USED, "HostDiskHigh")),
-    ).no_value("no host (node_exporter)")
+    ).no_value("no host, or the alert is off")
 
 
 def _failed_count() -> Stat:

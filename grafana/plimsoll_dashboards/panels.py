@@ -30,7 +30,7 @@ from grafana_foundation_sdk.models.common import (
 from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 from grafana_foundation_sdk.models.text import TextMode
 
-from plimsoll_dashboards.colours import GOOD, QUIET, by_thresholds, from_values
+from plimsoll_dashboards.colours import GOOD, QUIET, by_thresholds, from_values, nothing_known
 from plimsoll_dashboards.queries import HISTORY, PROMETHEUS, Query, Sql
 
 WIDTH = 24
@@ -56,12 +56,13 @@ def stat(title: str, description: str, unit: str, *queries: Query) -> stats.Pane
 
 
 def count_of_bad(title: str, description: str, colour: str, query: Query) -> stats.Panel:
-    """Show how many of something bad there are: green at zero, which is the truth and not an absence."""
+    """Show how many of something bad there are: green at zero, grey where the query gives nothing."""
     return (
         stat(title, description, "none", query)
         .thresholds(from_values(GOOD, (1, colour)))
         .color_mode(BigValueColorMode.BACKGROUND)
-        .no_value("0")
+        .mappings([nothing_known()])
+        .no_value("unknown")
     )
 
 

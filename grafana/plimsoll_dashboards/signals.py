@@ -23,15 +23,18 @@ def highest(series: str, labels: str) -> str:
     return _chosen(series, labels, f"topk({_MANY}, {_during('max', series)} or {series})")
 
 
-def highest_now(series: str, labels: str, many: int = _MANY) -> str:
+def highest_now(series: str, labels: str, many: int | str = _MANY) -> str:
     """Give the series that are highest at the end of the dashboard's time, for what only grows or ages.
+
+    What was not measured at the very end is chosen by its last value of the hour before.
 
     Args:
         series: a selector.
-        labels: what tells one of the series from another.
-        many: how many, at most.
+        labels: what tells one of the series from another; they have no others.
+        many: how many, at most; may be a variable.
     """
-    return f"{series} and on ({labels}) topk({many}, {series} @ end())"
+    largest = f"topk({many}, max by ({labels}) (last_over_time({series}[1h] @ end())))"
+    return f"max by ({labels}) ({series})\nand on ({labels})\n{largest}"
 
 
 def lowest(series: str, labels: str) -> str:
@@ -54,35 +57,40 @@ def _chosen(series: str, labels: str, which: str) -> str:
     return f"{series}\nand on ({labels})\n{which}"
 
 
-def firing_critical(subjects: str, selector: str) -> Stat:
-    """Count the critical alerts about `subjects`, a plural, that fire."""
+def firing_critical(subjects: str, selector: str, judged: str) -> Stat:
+    """Count the critical alerts about `subjects`, a plural, that fire, while there are series `judged`."""
     return count_of_bad(
         "Critical",
         f"Alerts about {subjects} of severity critical that fire now, silenced or not. Above zero: read the "
         "list of them.",
         CRITICAL,
-        firing_count(f'severity="critical",{selector}'),
+        firing_count(f'severity="critical",{selector}', judged),
     )
 
 
-def firing_others(subjects: str, selector: str) -> Stat:
-    """Count the alerts about `subjects` that fire and are not critical."""
+def firing_others(subjects: str, selector: str, judged: str) -> Stat:
+    """Count the alerts about `subjects` that fire and are not critical; see `firing_critical`."""
     return count_of_bad(
         "Others",
         f"Alerts about {subjects} of any other severity that fire now, silenced or not. They are in the "
         "list of alerts, after the critical ones.",
         NOTICE,
-        firing_count(f'severity!="critical",{selector}'),
+        firing_count(f'severity!="critical",{selector}', judged),
     )
 
 
-def beyond(series: str, alert: str) -> str:
+def beyond(series: str, alert: str, among: str = "") -> str:
     """Count the series that are above the threshold of an alert; overrides of it do not count.
 
-    It is 0 where there are series and nothing only where there are none.
+    It is 0 where there are series, and nothing where there are none, or the alert is switched off.
+
+    Args:
+        series: the signal of the alert.
+        alert: its name.
+        among: series of which not all need to have the signal.
     """
     limit = f'max(plimsoll:alert_threshold{{alertname="{alert}",override=""}})'
-    return count_among(f"{series} > on () group_left () {limit}", series)
+    return f"{count_among(f'{series} > on () group_left () {limit}', among or series)}\nand\n{limit}"
 
 
 def count_among(chosen: str, series: str) -> str:
@@ -92,7 +100,8 @@ def count_among(chosen: str, series: str) -> str:
 
 def threshold(alert: str, name: str = "threshold") -> Dataquery:
     """Ask for the thresholds of an alert, which overrides have of their own."""
-    return over_time(f'plimsoll:alert_threshold{{alertname="{alert}"}}', f"{name} {{{{override}}}}")
+    limits = f'max by (override) (plimsoll:alert_threshold{{alertname="{alert}"}})'
+    return over_time(limits, f"{name} {{{{override}}}}")
 
 
 def limited(panel: Graph, colour: str, name: str = "threshold") -> Graph:

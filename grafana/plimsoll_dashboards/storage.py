@@ -5,11 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as Graph
-from grafana_foundation_sdk.models.common import BigValueGraphMode
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from plimsoll_dashboards.board import Section, alerts_over_time, board
-from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values
+from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_on, from_values, nothing_known
 from plimsoll_dashboards.columns import Column, label, table, trend, value
 from plimsoll_dashboards.firing import dismiss, fires_since, firing_count, measured, severity, silenced
 from plimsoll_dashboards.links import page
@@ -22,20 +21,39 @@ from plimsoll_dashboards.variables import label as variable
 _SERVERS = 'server=~"$server",organization=~"$organization"'
 _DATABASES = f'{_SERVERS},datname=~"$datname"'
 _TABLES = f'{_DATABASES},schemaname=~"$schemaname"'
-_ALERTS = f'category!="meta",server!="",agent="",{_DATABASES}'
-
-_SIZE = f"database:pg_database_size_bytes:max{{{_DATABASES}}}"
-_SIZE_YESTERDAY = f"database:pg_database_size_bytes:max_offset24h{{{_DATABASES}}}"
-_TABLE = f"table:pg_stat_user_tables_size_bytes:max{{{_TABLES}}}"
-_TABLE_YESTERDAY = f"table:pg_stat_user_tables_size_bytes:max_offset24h{{{_TABLES}}}"
-_GROWTH = f"database:pg_database_size_bytes:growth24h_percent{{{_DATABASES}}}"
-_CRITICAL = f"database:pg_database_size_bytes:critical{{{_DATABASES}}}"
-_HOURS_LEFT = f"database:pg_database_size_bytes:hours_until_critical{{{_DATABASES}}}"
-_TABLE_GROWTH = f"table:pg_stat_user_tables_size_bytes:growth24h_percent{{{_TABLES}}}"
-_UNMEASURED = f"max by (server, datname, reason) (pg_tables_unmeasured{{{_DATABASES}}})"
+# Also what is about a server as a whole: while it is away, so are its databases.
+_ALERTS = f'category!="meta",server!="",agent="",{_SERVERS},datname=~"$datname|"'
 
 _DATABASE_LABELS = ("server", "datname")
 _TABLE_LABELS = (*_DATABASE_LABELS, "schemaname", "relname")
+_BY_DATABASE, _BY_TABLE = ", ".join(_DATABASE_LABELS), ", ".join(_TABLE_LABELS)
+
+
+# Targets may declare labels of their own, so one database can have several series.
+def _of_database(metric: str, offset: str = "") -> str:
+    return f"max by ({_BY_DATABASE}) ({metric}{{{_DATABASES}}}{offset})"
+
+
+def _of_table(metric: str) -> str:
+    return f"max by ({_BY_TABLE}) ({metric}{{{_TABLES}}})"
+
+
+_SIZES = f"database:pg_database_size_bytes:max{{{_DATABASES}}}"
+_TABLE_SIZES = f"table:pg_stat_user_tables_size_bytes:max{{{_TABLES}}}"
+
+_SIZE = _of_database("database:pg_database_size_bytes:max")
+_SIZE_YESTERDAY = _of_database("database:pg_database_size_bytes:max_offset24h")
+_SIZE_LAST_WEEK = _of_database("database:pg_database_size_bytes:max", " offset 7d")
+_GROWTH = _of_database("database:pg_database_size_bytes:growth24h_percent")
+_CRITICAL = _of_database("database:pg_database_size_bytes:critical")
+_HOURS_LEFT = _of_database("database:pg_database_size_bytes:hours_until_critical")
+_TABLE = _of_table("table:pg_stat_user_tables_size_bytes:max")
+_TABLE_YESTERDAY = _of_table("table:pg_stat_user_tables_size_bytes:max_offset24h")
+_TABLE_GROWTH = _of_table("table:pg_stat_user_tables_size_bytes:growth24h_percent")
+_UNMEASURED = f"max by (server, datname, reason) (pg_tables_unmeasured{{{_DATABASES}}})"
+
+_NEVER = 1e9
+"""Hours; more than any estimate gives."""
 
 
 def storage() -> Dashboard:
@@ -74,7 +92,7 @@ def storage() -> Dashboard:
                     _other_alerts().span(3).height(7),
                     _total().span(5),
                     _growth("24 hours", _SIZE_YESTERDAY).span(5),
-                    _growth("7 days", f"{_SIZE} offset 7d").span(5),
+                    _growth("7 days", _SIZE_LAST_WEEK).span(5),
                     _time_left().span(5),
                     _unmeasured().span(4),
                     _tables().span(24).height(11),
@@ -103,10 +121,10 @@ def _banner() -> Table:
             _beside("Now", "bytes", _TABLE, _SIZE),
             _beside("24 h before", "bytes", _TABLE_YESTERDAY, _SIZE_YESTERDAY),
             _beside("Growth", "percent", _TABLE_GROWTH, _GROWTH).with_(decimals=1),
-            silenced(_ALERTS, ", ".join(_TABLE_LABELS)),
+            silenced(_ALERTS, _BY_TABLE),
             dismiss(),
         ],
-        empty="No storage alert fires.",
+        empty="No storage alert fires. Where the numbers beside this are unknown, nothing is measured.",
         sorted_by="Severity",
         descending=False,
     )
@@ -126,8 +144,8 @@ def _beside(title: str, unit: str, of_table: str, of_database: str) -> Column:
     return measured(
         title,
         unit,
-        (f'relname!="",{_ALERTS}', ", ".join(_TABLE_LABELS), of_table),
-        (f'relname="",{_ALERTS}', ", ".join(_DATABASE_LABELS), of_database),
+        (f'relname!="",{_ALERTS}', _BY_TABLE, of_table),
+        (f'relname="",{_ALERTS}', _BY_DATABASE, of_database),
     )
 
 
@@ -137,16 +155,17 @@ def _critical() -> Stat:
         "Storage alerts of severity critical that fire now, silenced or not. Above zero: read the list "
         "beside it.",
         CRITICAL,
-        firing_count(f'severity="critical",{_ALERTS}'),
+        firing_count(f'severity="critical",{_ALERTS}', _SIZES),
     )
 
 
 def _other_alerts() -> Stat:
     return count_of_bad(
         "Warnings",
-        "Storage alerts of any other severity that fire now, silenced or not.",
+        "Storage alerts of any other severity that fire now, silenced or not. They come after the critical "
+        "ones in the list beside it.",
         NOTICE,
-        firing_count(f'severity!="critical",{_ALERTS}'),
+        firing_count(f'severity!="critical",{_ALERTS}', _SIZES),
     )
 
 
@@ -156,8 +175,8 @@ def _total() -> Stat:
         "All databases chosen above, as PostgreSQL counts them: tables, indexes, TOAST, catalogues, but not "
         "the write-ahead log. Compare with the disk on the page of the hosts.",
         "bytes",
-        over_time(f"sum({_SIZE})"),
-    ).graph_mode(BigValueGraphMode.AREA)
+        now(f"sum({_SIZE})"),
+    ).no_value("unknown: nothing is measured")
 
 
 def _growth(span: str, before: str) -> Stat:
@@ -167,7 +186,7 @@ def _growth(span: str, before: str) -> Stat:
         "clean-up. If it surprises you, sort the tables below by their growth.",
         "bytes",
         now(f"sum({_SIZE} - {before})"),
-    ).no_value("no history yet")
+    ).no_value("not measured then, or now")
 
 
 def _time_left() -> Stat:
@@ -178,11 +197,12 @@ def _time_left() -> Stat:
             "the last 24 hours; 0 where it has. Less than a day is an alert: clean up, or raise the limit "
             "if the disk allows.",
             "h",
-            now(f"min({_HOURS_LEFT}\nor\n0 * ({_SIZE} >= {_CRITICAL}))"),
+            now(f"min(\n{_HOURS_LEFT}\nor\n0 * ({_SIZE} >= {_CRITICAL})\nor\n0 * {_SIZE} + {_NEVER:.0f}\n)"),
         )
         .thresholds(from_values(CRITICAL, (1, BAD), (24, NOTICE), (72, GOOD)))
+        .mappings([from_on(_NEVER, "not in sight", GOOD), nothing_known()])
         .decimals(1)
-        .no_value("not in sight")
+        .no_value("unknown: nothing is measured")
     )
 
 
@@ -192,18 +212,13 @@ def _unmeasured() -> Stat:
         "Tables whose present size is not known, since they are locked, may not be read or took too long. "
         "Their last size is repeated. The list at the end of this page has the reasons.",
         NOTICE,
-        now(f"sum({_UNMEASURED}) or vector(0)"),
+        now(f"sum({_UNMEASURED})\nor\n0 * count({_SIZE})"),
     )
 
 
 def _tables() -> Table:
-    by_table = ", ".join(_TABLE_LABELS)
-
-    def largest(series: str, at: str = "") -> str:
-        return f"{series}\nand on ({by_table})\ntopk($tables, {_TABLE}{at})"
-
-    def of_table(metric: str) -> str:
-        return f"max by ({by_table}) ({metric}{{{_TABLES}}})"
+    def largest(series: str) -> str:
+        return f"{series}\nand on ({_BY_TABLE})\ntopk($tables, {_TABLE})"
 
     return table(
         "Tables",
@@ -215,8 +230,8 @@ def _tables() -> Table:
             label("Schema", "schemaname").wide(120),
             _table(),
             value("Size", "bytes", f"topk($tables, {_TABLE})").wide(100),
-            value("Rows", "short", largest(of_table("pg_stat_user_tables_n_live_tup"))).wide(90),
-            value("Dead rows", "short", largest(of_table("pg_stat_user_tables_n_dead_tup"))).wide(90),
+            value("Rows", "short", largest(_of_table("pg_stat_user_tables_n_live_tup"))).wide(90),
+            value("Dead rows", "short", largest(_of_table("pg_stat_user_tables_n_dead_tup"))).wide(90),
             value("Growth 24 h", "bytes", largest(f"{_TABLE} - {_TABLE_YESTERDAY}")).wide(110),
             value("Growth", "percent", largest(_TABLE_GROWTH), decimals=1).wide(90),
             value(
@@ -228,7 +243,7 @@ def _tables() -> Table:
                 max=100,
                 custom_cellOptions={"type": "gauge", "mode": "basic"},
             ),
-            trend("Over time", "bytes", largest(_TABLE, " @ end()"), at_least="15m"),
+            trend("Over time", "bytes", highest_now(_TABLE_SIZES, _BY_TABLE, "$tables"), at_least="15m"),
         ],
         empty="No table is measured yet: after a start, that takes a scrape or two.",
         sorted_by="Size",
@@ -236,8 +251,7 @@ def _tables() -> Table:
 
 
 def _history() -> Graph:
-    by_table = ", ".join(_TABLE_LABELS)
-    largest = highest_now(_TABLE, by_table, 10)
+    largest = highest_now(_TABLE_SIZES, _BY_TABLE, 10)
     panel = graph(
         "Size over 90 days, by the tables that are largest now",
         "What takes the room, and since when. The rest of the chosen databases, their catalogues included, "
@@ -245,7 +259,7 @@ def _history() -> Graph:
         "ones.",
         "bytes",
         over_time(
-            f"max by ({by_table}) ({largest})",
+            largest,
             "{{server}} {{datname}} {{schemaname}}.{{relname}}",
             at_least="1h",
         ),
@@ -260,7 +274,7 @@ def _sizes() -> Graph:
         "Databases, and the critical size of those past half of it",
         "The dashed line is DatabaseSizeCritical's threshold for the database, overrides included.",
         "bytes",
-        over_time(highest_now(_SIZE, "server, datname"), "{{server}} {{datname}}"),
+        over_time(highest_now(_SIZES, _BY_DATABASE), "{{server}} {{datname}}"),
         over_time(critical, "critical: {{server}} {{datname}}"),
     )
     return dashed(panel.min(0), "/^critical: /", CRITICAL)
@@ -272,17 +286,13 @@ def _growth_percent() -> Graph:
         "Above its dashed line for 10 minutes, a database raises DatabaseGrowthHigh if it is not tiny. "
         "Overrides have lines of their own, named by their matchers.",
         "percent",
-        over_time(f"{_GROWTH} and on (server, datname) topk(20, {_SIZE} @ end())", "{{server}} {{datname}}"),
+        over_time(f"{_GROWTH} and {highest_now(_SIZES, _BY_DATABASE)}", "{{server}} {{datname}}"),
         threshold("DatabaseGrowthHigh"),
     )
     return limited(panel, BAD)
 
 
 def _databases() -> Table:
-
-    def of_database(metric: str) -> str:
-        return f"max by (server, datname) ({metric}{{{_DATABASES}}})"
-
     return table(
         "Databases",
         "How near each is to its critical size. Not attributed is what no measured table explains: "
@@ -295,7 +305,7 @@ def _databases() -> Table:
             value("Growth", "percent", _GROWTH, decimals=1),
             value("Critical size", "bytes", _CRITICAL),
             value("Until critical", "h", _HOURS_LEFT, decimals=1, noValue="not in sight"),
-            value("Not attributed", "bytes", of_database("pg_unattributed_size_bytes")),
+            value("Not attributed", "bytes", _of_database("pg_unattributed_size_bytes")),
         ],
         empty="No database is measured: is the exporter running, and may its role connect?",
         sorted_by="Size",
@@ -334,7 +344,7 @@ def _age() -> Graph:
         "Sizes of tables that nobody writes to are measured in turns (full_interval), so an hour is usual. "
         "Above the dashed line MeasurementsTooOld fires: the exporter cannot keep up, or cannot connect.",
         "s",
-        over_time(highest_now(ages, "server, datname"), "{{server}} {{datname}}"),
+        over_time(highest_now(ages, _BY_DATABASE), "{{server}} {{datname}}"),
         threshold("MeasurementsTooOld"),
     )
     return limited(panel.min(0), BAD)

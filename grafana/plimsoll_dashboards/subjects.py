@@ -19,7 +19,7 @@ LABELS = (*_OF_PRESETS, "organization", "environment", "cluster", "region", "tea
 """Those of the presets, in the order in which they are read, and some that targets often declare."""
 
 _KNOWN_OTHERWISE = (
-    *("alertname", "severity", "category", "override"),
+    *("alertname", "severity", "category", "override", "alertgroup"),
     *("container_label_com_docker_compose_project", "container_label_com_docker_compose_service"),
 )
 """What an alert may have besides, and does not differ in from another with the same LABELS and name."""

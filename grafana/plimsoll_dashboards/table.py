@@ -6,7 +6,7 @@ from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as Timeline
 from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as Graph
-from grafana_foundation_sdk.models.common import BigValueGraphMode, VisibilityMode
+from grafana_foundation_sdk.models.common import VisibilityMode
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from plimsoll_dashboards.board import Section, alerts_over_time, board
@@ -16,7 +16,7 @@ from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity,
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
-from plimsoll_dashboards.signals import limited, threshold
+from plimsoll_dashboards.signals import highest_now, limited, threshold
 from plimsoll_dashboards.variables import alertmanager, only, part
 
 _LABELS = ("server", "datname", "schemaname", "relname")
@@ -135,18 +135,14 @@ def _banner() -> Table:
 
 
 def _size() -> Stat:
-    return (
-        stat(
-            "Size",
-            "The table with its indexes and its TOAST, as pg_total_relation_size gives it. If it is not "
-            "measured now, it was dropped or renamed, or has not been measurable for hours: see the end of "
-            "this page.",
-            "bytes",
-            over_time(_SIZE),
-        )
-        .graph_mode(BigValueGraphMode.AREA)
-        .no_value(_NOT_NOW)
-    )
+    return stat(
+        "Size",
+        "The table with its indexes and its TOAST, as pg_total_relation_size gives it. If it is not "
+        "measured now, it was dropped or renamed, or has not been measurable for hours: see the end of "
+        "this page.",
+        "bytes",
+        now(_SIZE),
+    ).no_value(_NOT_NOW)
 
 
 def _growth(span: str, before: str) -> Stat:
@@ -156,7 +152,7 @@ def _growth(span: str, before: str) -> Stat:
         "surprises you, look below at what grew: rows, dead rows, indexes or TOAST.",
         "bytes",
         now(f"{_SIZE} - {before}"),
-    ).no_value("no history yet")
+    ).no_value("not measured then, or now")
 
 
 def _share() -> Stat:
@@ -319,8 +315,7 @@ def _partitions() -> Table:
             trend(
                 "Over time",
                 "bytes",
-                f"max by (relname) ({_SIZES}{{{_FAMILY}}}\nand on (relname)\n"
-                f"topk(100, {_SIZES}{{{_FAMILY}}} @ end()))",
+                highest_now(f"{_SIZES}{{{_FAMILY}}}", "relname", 100),
                 at_least="15m",
             ),
         ],
@@ -340,8 +335,7 @@ def _partition_sizes() -> Graph:
         "names; the 20 that are largest now. Where old ones are dropped in time, it stays level.",
         "bytes",
         over_time(
-            f"max by (relname) ({_SIZES}{{{_FAMILY}}}\nand on (relname)\n"
-            f"topk(20, {_SIZES}{{{_FAMILY}}} @ end()))",
+            highest_now(f"{_SIZES}{{{_FAMILY}}}", "relname"),
             "{{relname}}",
             at_least="5m",
         ),

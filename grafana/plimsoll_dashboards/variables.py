@@ -47,14 +47,18 @@ def part(name: str, of: str, series: str, pattern: str) -> QueryVariable:
 
 def alertmanager() -> QueryVariable:
     """Where silences are made, for links; it comes from the file that the rules were rendered from."""
-    variable = QueryVariable("alertmanager").hide(VariableHide.HIDE_VARIABLE)
-    return _asking(variable, "label_values(plimsoll:links_info, alertmanager)")
+    return _linked("alertmanager")
 
 
 def runbooks() -> QueryVariable:
     """The page of runbooks, for links; nothing where the user's file names none."""
-    variable = QueryVariable("runbooks").hide(VariableHide.HIDE_VARIABLE)
-    return _asking(variable, "label_values(plimsoll:links_info, runbooks)")
+    return _linked("runbooks")
+
+
+def _linked(label: str) -> QueryVariable:
+    """Take an address as it is now: the values that a label had meanwhile may be several."""
+    variable = QueryVariable(label).regex(f'/{label}="([^"]+)"/').hide(VariableHide.HIDE_VARIABLE)
+    return _asking(variable, "query_result(plimsoll:links_info)")
 
 
 def found(name: str, shown: str, sql: str, description: str) -> QueryVariable:

@@ -54,7 +54,7 @@ def test_what_is_bad_is_counted(board: Board) -> None:
     assert board.value("Hosts offline") == 1
     assert board.value("Failed services") == 1
     assert board.value("Failing probes") == 1
-    high = board.value("Disk used", "B", alertname="HostDiskHigh")
+    high = board.value("Disk used", "B")
     used = board.answer(FILE_SYSTEMS, "A").by("instance", "device", "mountpoint").values()
     assert board.value("File systems getting full") == len([each for each in used if each > high])
 

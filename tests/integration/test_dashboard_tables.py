@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -197,7 +198,12 @@ def wrongs_in(asked: Iterable[Given]) -> list[str]:
 
 
 def test_a_table_that_falls_apart_would_be_seen(world: Data) -> None:
-    panels = transformed(Board.open("storage", world))
+    """Here by the names of metrics, which are labels, too, and differ from column to column."""
+    storage = Board.open("storage", world)
+    named = re.sub(
+        r"max by \(server, datname\) \(([\w:]+\{[^}]*\})\)", r"\1", json.dumps(storage.dashboard.json)
+    )
+    panels = transformed(Board(Dashboard(json.loads(named)), world))
     panel, answers, given = next(each for each in panels if each[0].title == "Databases")
     name, *others = panel.json["transformations"]
     assert name["options"] == {"exclude": {"names": ["__name__"]}}

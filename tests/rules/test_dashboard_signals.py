@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from plimsoll_dashboards.signals import beyond, ever_bad, highest, lowest
+from plimsoll_dashboards.firing import firing_count
+from plimsoll_dashboards.signals import beyond, ever_bad, highest, highest_now, lowest
 from support import said_by
 
 Expected = Mapping[int, float] | Mapping[None, float]
@@ -44,22 +45,49 @@ def test_beyond_counts_and_says_zero_where_there_are_series(tmp_path: Path) -> N
     check(tmp_path, beyond("signal", "Some"), {}, {})
 
 
+def test_beyond_says_nothing_where_the_alert_is_switched_off(tmp_path: Path) -> None:
+    check(tmp_path, beyond("signal", "Off"), SERIES, {})
+
+
+def test_beyond_counts_among_what_may_lack_the_signal(tmp_path: Path) -> None:
+    check(tmp_path, beyond("signal > 100", "Some", "signal"), SERIES, {None: 0})
+
+
+def test_highest_now_is_what_was_last_measured_within_an_hour(tmp_path: Path) -> None:
+    series = {1: "1x120", 2: "2x120", 3: "3x90 _x30", 4: "4x30 _x90"}
+    check(tmp_path, highest_now("signal", BY, 2), series, {2: 2}, name="")
+
+
+def test_highest_now_is_one_series_for_each_of_its_labels(tmp_path: Path) -> None:
+    doubled = highest_now('{__name__=~"signal|other"}', BY, 1)
+    check(tmp_path, doubled, {1: "1x120", 2: "2x120"}, {2: 5}, others={2: "5x120"}, name="")
+
+
+def test_alerts_are_counted_while_they_are_judged(tmp_path: Path) -> None:
+    for judged, expected in (("signal", {None: 0}), ("nothing", {})):
+        count = firing_count('alertname="Some"', judged).build().expr
+        check(tmp_path, count, SERIES, expected)
+
+
 def check(
     directory: Path,
     expression: str,
     series: Mapping[int, str],
     expected: Expected,
     threshold: float = 0,
+    others: Mapping[int, str] | None = None,
+    name: str = "signal",
 ) -> None:
     """Evaluate after two hours, as a graph of these two hours with a point every seven minutes does."""
     inputs = {f'signal{{number="{number}"}}': values for number, values in series.items()}
+    inputs |= {f'other{{number="{number}"}}': values for number, values in (others or {}).items()}
     thresholds = {"": threshold, "{}": -1}
     inputs |= {
         f'plimsoll:alert_threshold{{alertname="Some",override="{override}"}}': f"{value}x120"
         for override, value in thresholds.items()
     }
     samples = [
-        {"labels": f'signal{{number="{number}"}}' if number is not None else "{}", "value": value}
+        {"labels": f'{name}{{number="{number}"}}' if number is not None else "{}", "value": value}
         for number, value in expected.items()
     ]
     filled = expression.replace("$__range", "2h").replace("$__interval", "7m")

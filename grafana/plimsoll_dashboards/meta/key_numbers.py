@@ -46,7 +46,7 @@ def _exporter() -> Stat:
 
 
 def _servers() -> Stat:
-    up = f"server:pg_up:max{{{SERVERS}}}"
+    up = f"max by (server, organization) (server:pg_up:max{{{SERVERS}}})"
     return count_of_bad(
         "Servers that do not answer",
         "PostgreSQL servers that the exporter cannot ask. Is the server up, and may the exporter's role "
