@@ -4,9 +4,9 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
-export DSN
+export DSN BASE
 
-.PHONY: help setup run test test-matrix generate bench lint clean
+.PHONY: help setup run test test-matrix generate bench image lint clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand --tabs=14
@@ -35,6 +35,10 @@ bench:  ## what overrides, the relay and a scrape cost, beside a peer in the sam
 	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_overrides.py
 	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_relay.py
 	@PYTHONPATH=tests exec .venv/bin/python tests/bench/bench_containers.py
+
+image:  ## the container image, plimsoll:latest; BASE=… names another base than Python's slim image
+	@exec docker build --file exporter/Dockerfile --tag plimsoll $${BASE:+--build-arg "BASE=$$BASE"} \
+		--build-arg "REVISION=$$(git rev-parse HEAD)" --build-arg "CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ)" .
 
 lint:  ## ruff and mypy
 	@.ci/setup test
