@@ -11,6 +11,7 @@ from grafana_foundation_sdk.models.dashboard import DashboardRegexMapOptions, Re
 from plimsoll_dashboards.colours import GOOD, QUIET, SEVERITIES, TAKEN, severity_ranks, words
 from plimsoll_dashboards.columns import Column, since, value
 from plimsoll_dashboards.links import at_alertmanager
+from plimsoll_dashboards.matchers import extended
 from plimsoll_dashboards.queries import now, numbered
 
 TOLD = {
@@ -19,9 +20,6 @@ TOLD = {
     "1": ("✓ acknowledged", TAKEN),
     "2": ("✓ silenced", TAKEN),
 }
-
-_BREAK = r"\x1f"
-"""Stands in no name."""
 
 
 def firing(selector: str) -> str:
@@ -60,11 +58,9 @@ def severity(selector: str, silenced_by: tuple[str, ...] = ()) -> Column:
 def _matched(alerts: str, names: tuple[str, ...]) -> str:
     """Let the label `dismiss` have matchers for labels, also for those that an alert lacks."""
     first, *others = names
-    expression = f'label_replace({alerts}, "dismiss", `{first}="$1"`, "{first}", "(.*)")'
+    expression = f"label_replace({alerts}, 'dismiss', '{first}=\"$1\"', '{first}', '(.*)')"
     for name in others:
-        joined = f'label_join({expression}, "step", "{_BREAK}", "dismiss", "{name}")'
-        both = f"(?s)(.*){_BREAK}(.*)"
-        expression = f'label_replace({joined}, "dismiss", `$1,{name}="$2"`, "step", "{both}")'
+        expression = extended(expression, "dismiss", name, f'$1,{name}="$2"')
     return expression
 
 

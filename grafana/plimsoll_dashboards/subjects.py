@@ -7,6 +7,7 @@ that people can read, and Alertmanager too: as matchers.
 from __future__ import annotations
 
 from plimsoll_dashboards.links import at_alertmanager
+from plimsoll_dashboards.matchers import extended
 
 _OF_PRESETS = (
     *("server", "datname", "schemaname", "relname", "agent"),
@@ -30,9 +31,6 @@ SUBJECT = ", ".join(LABELS)
 OF_PRESETS = ", ".join(_OF_PRESETS)
 """For `on (…)`, where one side may lack, or have, what a target or Prometheus itself declares."""
 
-_BREAK = r"\x1f"
-"""Stands in no name."""
-
 
 def described(alerts: str) -> str:
     """Give alerts the label `about`, which has all of LABELS that are there as matchers, or the name.
@@ -42,16 +40,11 @@ def described(alerts: str) -> str:
     """
     expression = alerts
     for name in LABELS:
-        expression = _extended(expression, name, f"'$1, {name}=\"$2\"'", "(.*)", "(.+)")
-    expression = _extended(expression, "datname", "'$1, datname=\"\"'", "(.*, collector=.*)", "")
-    expression = _extended(expression, "alertname", "', alertname=\"$1\"'", "", "(.*)")
+        expression = extended(expression, "about", name, f'$1, {name}="$2"', own="(.+)")
+    whole_server = {"so_far": "(.*, collector=.*)", "own": ""}
+    expression = extended(expression, "about", "datname", '$1, datname=""', **whole_server)
+    expression = extended(expression, "about", "alertname", ', alertname="$1"', so_far="")
     return f"label_replace({expression},\n'about', '$1', 'about', '(?s), (.*)')"
-
-
-def _extended(expression: str, name: str, text: str, so_far: str, own: str) -> str:
-    """Write `about` anew where what it has so far and the label of a name match."""
-    joined = f"label_join({expression},\n'step', '{_BREAK}', 'about', '{name}')"
-    return f"label_replace({joined}, 'about', {text}, 'step', '(?s){so_far}{_BREAK}{own}')"
 
 
 def known(alerts: str) -> str:
