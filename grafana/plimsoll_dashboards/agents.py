@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, words
 from plimsoll_dashboards.columns import Column, label, since, table, value
-from plimsoll_dashboards.firing import dismiss, fires_since, severity, silenced
+from plimsoll_dashboards.firing import critical_alerts, dismiss, fires_since, other_alerts, severity, silenced
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
@@ -19,8 +19,6 @@ from plimsoll_dashboards.signals import (
     beyond,
     count_among,
     ever_bad,
-    firing_critical,
-    firing_others,
     highest,
     limited,
     threshold,
@@ -78,8 +76,8 @@ def agents() -> Dashboard:
                 "",
                 [
                     _banner().span(18).height(7),
-                    firing_critical("agents", _ALERTS, _ASKED).span(3).height(7),
-                    firing_others("agents", _ALERTS, _ASKED).span(3).height(7),
+                    critical_alerts("agents", _ALERTS, _ASKED).span(3).height(7),
+                    other_alerts("agents", _ALERTS, _ASKED).span(3).height(7),
                     _silent_count(),
                     _disconnected_count(),
                     _failing_count(),

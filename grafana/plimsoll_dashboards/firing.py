@@ -6,12 +6,23 @@ Only Prometheus is asked, so that alerts are seen without the relay; only who ha
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.models.dashboard import DashboardRegexMapOptions, RegexMap, ValueMappingResult
 
-from plimsoll_dashboards.colours import GOOD, QUIET, SEVERITIES, TAKEN, severity_ranks, words
+from plimsoll_dashboards.colours import (
+    CRITICAL,
+    GOOD,
+    NOTICE,
+    QUIET,
+    SEVERITIES,
+    TAKEN,
+    severity_ranks,
+    words,
+)
 from plimsoll_dashboards.columns import Column, since, value
 from plimsoll_dashboards.links import at_alertmanager
 from plimsoll_dashboards.matchers import extended
+from plimsoll_dashboards.panels import count_of_bad
 from plimsoll_dashboards.queries import now, numbered
 
 TOLD = {
@@ -22,6 +33,10 @@ TOLD = {
 }
 
 
+RULES = "plimsoll:alert_info"
+"""There while Prometheus evaluates the rules."""
+
+
 def firing(selector: str) -> str:
     """Give since when alerts fire that `selector` fits, in seconds since the epoch, by their labels."""
     return (
@@ -29,13 +44,36 @@ def firing(selector: str) -> str:
     )
 
 
-def firing_count(selector: str, judged: str = "plimsoll:alert_info") -> Dataquery:
-    """Ask how many alerts fire now.
+def critical_alerts(subjects: str, selector: str, judged: str = RULES) -> Stat:
+    """Count the critical alerts that fire.
 
     Args:
+        subjects: what they are about, a plural.
         selector: which alerts.
         judged: series without which nothing could fire, so that 0 is said only while there are any.
     """
+    return count_of_bad(
+        "Critical alerts",
+        f"Alerts about {subjects} of severity critical that fire now, silenced or not. Above zero: read the "
+        "list of them.",
+        CRITICAL,
+        firing_count(f'severity="critical",{selector}', judged),
+    )
+
+
+def other_alerts(subjects: str, selector: str, judged: str = RULES) -> Stat:
+    """Count the alerts that fire and are not critical; see `critical_alerts`."""
+    return count_of_bad(
+        "Other alerts",
+        f"Alerts about {subjects} of any other severity that fire now, silenced or not. They are in the list "
+        "of alerts, after the critical ones.",
+        NOTICE,
+        firing_count(f'severity!="critical",{selector}', judged),
+    )
+
+
+def firing_count(selector: str, judged: str) -> Dataquery:
+    """Ask how many alerts fire; see `critical_alerts`."""
     return now(f'count(ALERTS{{alertstate="firing",{selector}}})\nor\n0 * count({judged})')
 
 

@@ -11,15 +11,21 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, TAKEN, words
 from plimsoll_dashboards.columns import Column, label, table, value
-from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
+from plimsoll_dashboards.firing import (
+    critical_alerts,
+    dismiss,
+    fires_since,
+    measured,
+    other_alerts,
+    severity,
+    silenced,
+)
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, timeline
 from plimsoll_dashboards.queries import now, over_time
 from plimsoll_dashboards.signals import (
     beyond,
     ever_bad,
-    firing_critical,
-    firing_others,
     highest,
     limited,
     lowest,
@@ -91,8 +97,8 @@ def hosts() -> Dashboard:
                 "",
                 [
                     _banner().height(7),
-                    firing_critical("hosts", _ALERTS, _JUDGED),
-                    firing_others("hosts", _ALERTS, _JUDGED),
+                    critical_alerts("hosts", _ALERTS, _JUDGED),
+                    other_alerts("hosts", _ALERTS, _JUDGED),
                     _offline(),
                     _fairly_full(),
                     _failed_count(),

@@ -1,14 +1,11 @@
-"""Signals of alerts: which of them were worst, how many are beyond a threshold, where that is, what fires."""
+"""Signals of alerts: which of them were worst, how many are beyond a threshold, and where that is."""
 
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders.prometheus import Dataquery
-from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.timeseries import Panel as Graph
 
-from plimsoll_dashboards.colours import CRITICAL, NOTICE
-from plimsoll_dashboards.firing import firing_count
-from plimsoll_dashboards.panels import count_of_bad, dashed
+from plimsoll_dashboards.panels import dashed
 from plimsoll_dashboards.queries import over_time
 
 _MANY = 20
@@ -55,28 +52,6 @@ def _during(extreme: str, series: str) -> str:
 
 def _chosen(series: str, labels: str, which: str) -> str:
     return f"{series}\nand on ({labels})\n{which}"
-
-
-def firing_critical(subjects: str, selector: str, judged: str) -> Stat:
-    """Count the critical alerts about `subjects`, a plural, that fire, while there are series `judged`."""
-    return count_of_bad(
-        "Critical",
-        f"Alerts about {subjects} of severity critical that fire now, silenced or not. Above zero: read the "
-        "list of them.",
-        CRITICAL,
-        firing_count(f'severity="critical",{selector}', judged),
-    )
-
-
-def firing_others(subjects: str, selector: str, judged: str) -> Stat:
-    """Count the alerts about `subjects` that fire and are not critical; see `firing_critical`."""
-    return count_of_bad(
-        "Others",
-        f"Alerts about {subjects} of any other severity that fire now, silenced or not. They are in the "
-        "list of alerts, after the critical ones.",
-        NOTICE,
-        firing_count(f'severity!="critical",{selector}', judged),
-    )
 
 
 def beyond(series: str, alert: str, among: str = "") -> str:

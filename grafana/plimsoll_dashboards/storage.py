@@ -10,7 +10,15 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_on, from_values, nothing_known
 from plimsoll_dashboards.columns import Column, label, table, trend, value
-from plimsoll_dashboards.firing import dismiss, fires_since, firing_count, measured, severity, silenced
+from plimsoll_dashboards.firing import (
+    critical_alerts,
+    dismiss,
+    fires_since,
+    measured,
+    other_alerts,
+    severity,
+    silenced,
+)
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat
 from plimsoll_dashboards.queries import now, over_time
@@ -88,8 +96,8 @@ def storage() -> Dashboard:
                 "",
                 [
                     _banner().span(18).height(7),
-                    _critical().span(3).height(7),
-                    _other_alerts().span(3).height(7),
+                    critical_alerts("databases and their servers", _ALERTS, _SIZES).span(3).height(7),
+                    other_alerts("databases and their servers", _ALERTS, _SIZES).span(3).height(7),
                     _total().span(5),
                     _growth("24 hours", _SIZE_YESTERDAY).span(5),
                     _growth("7 days", _SIZE_LAST_WEEK).span(5),
@@ -146,26 +154,6 @@ def _beside(title: str, unit: str, of_table: str, of_database: str) -> Column:
         unit,
         (f'relname!="",{_ALERTS}', _BY_TABLE, of_table),
         (f'relname="",{_ALERTS}', _BY_DATABASE, of_database),
-    )
-
-
-def _critical() -> Stat:
-    return count_of_bad(
-        "Critical",
-        "Storage alerts of severity critical that fire now, silenced or not. Above zero: read the list "
-        "beside it.",
-        CRITICAL,
-        firing_count(f'severity="critical",{_ALERTS}', _SIZES),
-    )
-
-
-def _other_alerts() -> Stat:
-    return count_of_bad(
-        "Warnings",
-        "Storage alerts of any other severity that fire now, silenced or not. They come after the critical "
-        "ones in the list beside it.",
-        NOTICE,
-        firing_count(f'severity!="critical",{_ALERTS}', _SIZES),
     )
 
 

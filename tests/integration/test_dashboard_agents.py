@@ -38,8 +38,8 @@ def test_the_banner_names_what_is_wrong_with_which_agent(board: Board) -> None:
     assert {(each.labels["server"], each.labels["datname"]) for each in alerts.samples} == {
         ("main", "billing")
     }
-    assert board.value("Critical") == 2
-    assert board.value("Others") == 4
+    assert board.value("Critical alerts") == 2
+    assert board.value("Other alerts") == 4
 
 
 def test_the_banner_says_since_when_and_that_everybody_is_told(board: Board, world: Data) -> None:
@@ -104,4 +104,4 @@ def test_one_agent_can_be_chosen(board: Board) -> None:
     assert set(board.options["agent"]) == AGENTS
     chosen = board.pick(server="main", datname="billing", agent="cut off")
     assert chosen.answer(TABLE, "A").by("agent").keys() == {("cut off",)}
-    assert chosen.value("Critical") == 1
+    assert chosen.value("Critical alerts") == 1

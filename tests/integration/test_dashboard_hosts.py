@@ -39,8 +39,8 @@ def test_the_banner_names_what_is_wrong_with_which_host(board: Board, failing: s
         ("HostServiceFailed", THIS, "", FAILED_UNIT, ""): WARNING,
     }
     assert board.answer(BANNER, PERCENT).by("alertname") == {("HostDiskFilling",): 80}
-    assert board.value("Critical") == 2
-    assert board.value("Others") == 2
+    assert board.value("Critical alerts") == 2
+    assert board.value("Other alerts") == 2
 
 
 def test_the_banner_says_since_when_and_that_everybody_is_told(board: Board, world: Data) -> None:

@@ -37,8 +37,8 @@ def test_the_banner_says_what_an_alert_is_about(board: Board) -> None:
         ("NotificationsFailing", 'integration="webhook"'),
     ):
         assert [text for alert, text in about if alert == name and text.startswith(begins)], begins
-    assert board.value("Critical") == 0
-    assert board.value("Others") == len(about)
+    assert board.value("Critical alerts") == 0
+    assert board.value("Other alerts") == len(about)
 
 
 def test_each_alert_of_the_banner_has_a_start_and_is_silenced_or_not(board: Board, world: Data) -> None:

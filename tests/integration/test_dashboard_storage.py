@@ -76,9 +76,9 @@ def test_the_banner_is_the_same_without_a_relay(board: Board) -> None:
 
 def test_alerts_are_counted(board: Board) -> None:
     severities = list(board.answer(BANNER, ROWS).by(*ABOUT).values())
-    assert board.value("Critical") == severities.count(CRITICAL) > 0
-    assert board.value("Warnings") == len(severities) - severities.count(CRITICAL) > 0
-    assert board.pick(server="main", datname="billing").value("Critical") == 0
+    assert board.value("Critical alerts") == severities.count(CRITICAL) > 0
+    assert board.value("Other alerts") == len(severities) - severities.count(CRITICAL) > 0
+    assert board.pick(server="main", datname="billing").value("Critical alerts") == 0
 
 
 def test_what_is_about_a_server_is_told_whichever_of_its_databases_is_chosen(board: Board) -> None:
@@ -89,8 +89,8 @@ def test_what_is_about_a_server_is_told_whichever_of_its_databases_is_chosen(boa
 def test_where_nothing_is_measured_nothing_is_said_to_be_well(board: Board) -> None:
     """What would be 0 with databases is unknown without any, and so is how long they will do."""
     nowhere = board.pick(server="spare", datname="shop")
-    assert nowhere.value("Critical") == 1
-    for title in ("Warnings", "Total size", "Time until critical", "Tables not measured"):
+    assert nowhere.value("Critical alerts") == 1
+    for title in ("Other alerts", "Total size", "Time until critical", "Tables not measured"):
         assert nowhere.answer(title).is_empty
 
 

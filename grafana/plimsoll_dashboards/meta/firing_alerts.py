@@ -7,11 +7,9 @@ from dataclasses import replace
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.table import Panel as Table
 
-from plimsoll_dashboards.colours import CRITICAL, NOTICE
 from plimsoll_dashboards.columns import Column, label, since, table
-from plimsoll_dashboards.firing import firing, firing_count, graded, severity, silenced, told
+from plimsoll_dashboards.firing import critical_alerts, firing, graded, other_alerts, severity, silenced, told
 from plimsoll_dashboards.meta.series import ALERTS
-from plimsoll_dashboards.panels import count_of_bad
 from plimsoll_dashboards.queries import rows
 from plimsoll_dashboards.subjects import OF_PRESETS, described, silence
 
@@ -20,8 +18,8 @@ def firing_alerts() -> list[Table | Stat]:
     """Build the panels, which fill a row."""
     return [
         _banner().span(18).height(6),
-        _critical().span(3).height(6),
-        _other_alerts().span(3).height(6),
+        critical_alerts("Plimsoll's own parts", ALERTS).span(3).height(6),
+        other_alerts("Plimsoll's own parts", ALERTS).span(3).height(6),
     ]
 
 
@@ -49,22 +47,3 @@ def _banner() -> Table:
 def _with_about(column: Column, alerts: str) -> Column:
     """Let the rows of a column have the label `about`."""
     return replace(column, query=rows(described(alerts)))
-
-
-def _critical() -> Stat:
-    return count_of_bad(
-        "Critical",
-        "Critical alerts about Plimsoll that fire now, silenced or not: an exporter or relay cannot be "
-        "reached. Read the list beside it.",
-        CRITICAL,
-        firing_count(f'severity="critical",{ALERTS}'),
-    )
-
-
-def _other_alerts() -> Stat:
-    return count_of_bad(
-        "Others",
-        "Alerts about Plimsoll of any other severity that fire now, silenced or not.",
-        NOTICE,
-        firing_count(f'severity!="critical",{ALERTS}'),
-    )
