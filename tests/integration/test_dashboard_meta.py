@@ -47,7 +47,7 @@ def test_each_alert_of_the_banner_has_a_start_and_is_silenced_or_not(board: Boar
     since = board.answer(BANNER, "B").by(*identity)
     told = board.answer(BANNER, "C").by(*identity)
     assert since.keys() == told.keys() == alerts
-    assert all(0 < world.now - at / 1000 < 120 for at in since.values())
+    assert all(0 < world.now - at / 1000 < 600 for at in since.values())
     assert told["NotificationsFailing", "", ""] == 0
 
 
@@ -67,7 +67,8 @@ def test_what_never_succeeded_has_no_last_success(board: Board, world: Data) -> 
     took = board.answer(COLLECTIONS, "B").by("server", "collector", "datname")
     last = board.answer(COLLECTIONS, "C").by("server", "collector", "datname")
     assert took.keys() - last.keys() == FAILING
-    assert all(0 <= world.now - at / 1000 < 120 for at in last.values())
+    # A sample bears the time when its scrape began, so a success may seem to be a little later.
+    assert all(abs(world.now - at / 1000) < 300 for at in last.values())
 
 
 def test_a_server_may_be_chosen(board: Board) -> None:
@@ -160,9 +161,9 @@ def test_scrapes(board: Board) -> None:
 
 def test_the_relay(board: Board, world: Data) -> None:
     assert board.value("Sources that do not answer") == 0
-    assert 0 <= world.now - board.value("Last look") / 1000 < 60
+    assert abs(world.now - board.value("Last look") / 1000) < 300
     assert board.value("History") == 1
-    assert 0 <= world.now - board.value("History last written") / 1000 < 60
+    assert abs(world.now - board.value("History last written") / 1000) < 300
     assert board.value("Deliveries not recorded in an hour") == 0
     silences = board.answer("Silences, as the relay sees them").by("kind")
     assert silences == {("acknowledgement",): 1, ("other",): 1}
