@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export DSN BASE
 
-.PHONY: help setup run test test-matrix generate bench image lint clean
+.PHONY: help setup run test test-matrix test-pairs generate bench image lint clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand --tabs=14
@@ -19,11 +19,15 @@ run:  ## the whole stack on loopback; DSN=postgresql://… watches a server of y
 	@exec .venv/bin/plimsoll demo $${DSN:+--dsn "$$DSN"}
 
 test: lint  ## linters, then the suite on the oldest and the newest PostgreSQL
-	@exec .venv/bin/pytest -n 3 --dist worksteal $(ARGS)
+	@exec .venv/bin/pytest -n 3 --dist worksteal -m "not pairs" $(ARGS)
 
 test-matrix:  ## the suite on PostgreSQL 13, 14, 15, 16, 17 and 18
 	@.ci/setup matrix
-	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 3 --dist worksteal $(ARGS)
+	@PLIMSOLL_TEST_POSTGRES="13 14 15 16 17 18" exec .venv/bin/pytest -n 3 --dist worksteal -m "not pairs" $(ARGS)
+
+test-pairs:  ## two of each process, each of which is killed in turn: a minute
+	@.ci/setup test
+	@exec .venv/bin/pytest -m pairs $(ARGS)
 
 generate:  ## write what is made from other files: rules, routes, dashboards and two pages of docs
 	@.ci/setup test
