@@ -103,8 +103,9 @@ class Troubled:
         run(name=self.done, command=("sh", "-c", "sleep 2"))
         run("--restart=always", name=self.looping, command=("sh", "-c", "sleep 0.1; exit 1"))
         run("--cpus=0.1", name=self.busy, command=BUSY)
-        fill = f"head -c {61 * MIB} /dev/zero >/dev/shm/fill; sleep 9999"
-        run("--memory=64m", "--shm-size=64m", name=self.full, command=("sh", "-c", fill))
+        # What is left has to suffice for a process that takes it away again.
+        fill = f"head -c {240 * MIB} /dev/zero >/dev/shm/fill; sleep 9999"
+        run("--memory=256m", "--shm-size=256m", name=self.full, command=("sh", "-c", fill))
         wait = "until [ -e /full ]; do sleep 0.1; done"
         run("--memory=20m", name=self.killed, command=("sh", "-c", f"{wait}; (tail /dev/zero); sleep 9999"))
         run("--health-cmd=false", "--health-interval=1s", "--health-retries=1", name=self.ill)
