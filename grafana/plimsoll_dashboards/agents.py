@@ -11,7 +11,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, words
 from plimsoll_dashboards.columns import Column, label, since, table, value
-from plimsoll_dashboards.firing import critical_alerts, dismiss, fires_since, other_alerts, severity, silenced
+from plimsoll_dashboards.firing import banner, critical_alerts, fires_since, other_alerts
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
@@ -94,24 +94,20 @@ def agents() -> Dashboard:
 
 
 def _banner() -> Table:
-    return table(
+    return banner(
         "Agent alerts that fire",
         "What to look at first. If all agents of a database are listed, look at what they share: the "
-        "gateway, the model's provider, the database. Dismiss opens Alertmanager's form, filled in: the "
-        "relay prolongs a silence whose comment begins with ACK! until the alert has resolved.",
+        "gateway, the model's provider, the database.",
+        _ALERTS,
+        _LABELS,
         [
-            severity(_ALERTS, ("alertname", *_LABELS)),
             label("Alert", "alertname").wide(200),
             label("Server", "server").wide(100),
             label("Database", "datname").wide(120),
             _agent(),
             fires_since(_ALERTS),
-            silenced(_ALERTS, _BY_AGENT),
-            dismiss(),
         ],
         empty="No alert about an agent fires.",
-        sorted_by="Severity",
-        descending=False,
     )
 
 

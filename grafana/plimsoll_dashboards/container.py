@@ -21,7 +21,7 @@ from plimsoll_dashboards.container_series import (
     state,
     state_names,
 )
-from plimsoll_dashboards.firing import dismiss, fires_since, severity, silenced
+from plimsoll_dashboards.firing import banner, fires_since
 from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
 from plimsoll_dashboards.signals import limited, threshold
@@ -86,23 +86,19 @@ def container() -> Dashboard:
 
 
 def _banner() -> Table:
-    return table(
+    return banner(
         "Alerts about this container and its engine",
         "Where the container is empty, the alert is about its engine. Begin with docker logs and docker "
-        "inspect. Dismiss opens Alertmanager's form, filled in: the relay prolongs a silence whose comment "
-        "begins with ACK! until the alert has resolved.",
+        "inspect.",
+        _ALERTS,
+        IDENTITY,
         [
-            severity(_ALERTS, ("alertname", *IDENTITY)),
             label("Alert", "alertname"),
             label("Engine", "engine"),
             label("Container", "name"),
             fires_since(_ALERTS),
-            silenced(_ALERTS, "engine, name"),
-            dismiss(),
         ],
         empty="No alert about this container or its engine fires.",
-        sorted_by="Severity",
-        descending=False,
     )
 
 

@@ -21,7 +21,7 @@ from plimsoll_dashboards.container_series import (
     state,
     state_names,
 )
-from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
+from plimsoll_dashboards.firing import banner, fires_since, measured
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import Query, now, over_time
@@ -106,14 +106,13 @@ def containers() -> Dashboard:
 
 
 def _banner() -> Table:
-    return table(
+    return banner(
         "Container alerts that fire",
-        "What to look at first. Open the container for its state, its image and what it uses; then read its "
-        "log with docker logs. Where the container is empty, the alert is about its engine. Dismiss opens "
-        "Alertmanager's form, filled in: the relay prolongs a silence whose comment begins with ACK! until "
-        "the alert has resolved.",
+        "What to look at first. Open the container for its state, its image and what it uses; then read "
+        "its log with docker logs. Where the container is empty, the alert is about its engine.",
+        _ALERTS,
+        IDENTITY,
         [
-            severity(_ALERTS, ("alertname", *IDENTITY)),
             label("Alert", "alertname").wide(210),
             label("Engine", "engine").wide(110),
             _container(),
@@ -134,12 +133,8 @@ def _banner() -> Table:
                 ("ContainerDown", "container_exit_code"),
                 ("ContainerRestartLoop", "container_exit_code"),
             ),
-            silenced(_ALERTS, "engine, name"),
-            dismiss(),
         ],
         empty="No container alert fires.",
-        sorted_by="Severity",
-        descending=False,
     )
 
 

@@ -5,8 +5,11 @@ Only Prometheus is asked, so that alerts are seen without the relay; only who ha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.models.dashboard import DashboardRegexMapOptions, RegexMap, ValueMappingResult
 
 from plimsoll_dashboards.colours import (
@@ -19,7 +22,7 @@ from plimsoll_dashboards.colours import (
     severity_ranks,
     words,
 )
-from plimsoll_dashboards.columns import Column, since, value
+from plimsoll_dashboards.columns import Column, since, table, value
 from plimsoll_dashboards.links import at_alertmanager
 from plimsoll_dashboards.matchers import extended
 from plimsoll_dashboards.panels import count_of_bad
@@ -75,6 +78,41 @@ def other_alerts(subjects: str, selector: str, judged: str = RULES) -> Stat:
 def firing_count(selector: str, judged: str) -> Dataquery:
     """Ask how many alerts fire; see `critical_alerts`."""
     return now(f'count(ALERTS{{alertstate="firing",{selector}}})\nor\n0 * count({judged})')
+
+
+def banner(
+    title: str,
+    description: str,
+    selector: str,
+    named_by: tuple[str, ...],
+    columns: Iterable[Column],
+    *,
+    empty: str,
+) -> Table:
+    """List the alerts that fire, the gravest first, with whether anybody is told and a link to silence each.
+
+    Args:
+        title: above it.
+        description: what to do about them.
+        selector: which alerts.
+        named_by: the labels that tell one alert of a name from another.
+        columns: between the severity and these.
+        empty: what it says where nothing fires.
+    """
+    return table(
+        title,
+        f"{description} Dismiss opens Alertmanager's form, filled in: the relay prolongs a silence whose "
+        "comment begins with ACK! until the alert has resolved.",
+        [
+            severity(selector, ("alertname", *named_by)),
+            *columns,
+            silenced(selector, ", ".join(named_by)),
+            dismiss(),
+        ],
+        empty=empty,
+        sorted_by="Severity",
+        descending=False,
+    )
 
 
 def severity(selector: str, silenced_by: tuple[str, ...] = ()) -> Column:

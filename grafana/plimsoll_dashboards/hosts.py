@@ -11,15 +11,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, TAKEN, words
 from plimsoll_dashboards.columns import Column, label, table, value
-from plimsoll_dashboards.firing import (
-    critical_alerts,
-    dismiss,
-    fires_since,
-    measured,
-    other_alerts,
-    severity,
-    silenced,
-)
+from plimsoll_dashboards.firing import banner, critical_alerts, fires_since, measured, other_alerts
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, graph, timeline
 from plimsoll_dashboards.queries import now, over_time
@@ -117,13 +109,13 @@ def hosts() -> Dashboard:
 
 
 def _banner() -> Table:
-    return table(
+    return banner(
         "Host alerts that fire",
         "What to look at first. If a host is offline, what was full or had failed before still counts as "
-        "such, and is often the reason. Dismiss opens Alertmanager's form, filled in: the relay prolongs a "
-        "silence whose comment begins with ACK! until the alert has resolved.",
+        "such, and is often the reason.",
+        _ALERTS,
+        _SUBJECT_LABELS,
         [
-            severity(_ALERTS, ("alertname", *_SUBJECT_LABELS)),
             label("Alert", "alertname").wide(150),
             _host(),
             label("Device", "device").wide(100),
@@ -139,12 +131,8 @@ def _banner() -> Table:
                 (f'mountpoint="",category="memory",{_ALERTS}', "instance", _MEMORY),
                 (f'mountpoint="",category="cpu",{_ALERTS}', "instance", _CPU),
             ).with_(decimals=1),
-            silenced(_ALERTS, ", ".join(_SUBJECT_LABELS)),
-            dismiss(),
         ],
         empty="No alert about a host fires.",
-        sorted_by="Severity",
-        descending=False,
     )
 
 

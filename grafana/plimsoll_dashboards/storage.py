@@ -10,15 +10,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_on, from_values, nothing_known
 from plimsoll_dashboards.columns import Column, label, table, trend, value
-from plimsoll_dashboards.firing import (
-    critical_alerts,
-    dismiss,
-    fires_since,
-    measured,
-    other_alerts,
-    severity,
-    silenced,
-)
+from plimsoll_dashboards.firing import banner, critical_alerts, fires_since, measured, other_alerts
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import count_of_bad, dashed, graph, stacked, stat
 from plimsoll_dashboards.queries import now, over_time
@@ -113,13 +105,13 @@ def storage() -> Dashboard:
 
 
 def _banner() -> Table:
-    return table(
+    return banner(
         "Storage alerts that fire",
-        "What to look at first. Open the database or the table to see since when it grows; mostly a job has "
-        "stopped cleaning up, or something is imported. Dismiss opens Alertmanager's form, filled in: the "
-        "relay prolongs a silence whose comment begins with ACK! until the alert has resolved.",
+        "What to look at first. Open the database or the table to see since when it grows; mostly a job "
+        "has stopped cleaning up, or something is imported.",
+        _ALERTS,
+        _TABLE_LABELS,
         [
-            severity(_ALERTS, ("alertname", *_TABLE_LABELS)),
             label("Alert", "alertname").wide(200),
             label("Server", "server").wide(90),
             _database(),
@@ -129,12 +121,8 @@ def _banner() -> Table:
             _beside("Now", "bytes", _TABLE, _SIZE),
             _beside("24 h before", "bytes", _TABLE_YESTERDAY, _SIZE_YESTERDAY),
             _beside("Growth", "percent", _TABLE_GROWTH, _GROWTH).with_(decimals=1),
-            silenced(_ALERTS, _BY_TABLE),
-            dismiss(),
         ],
         empty="No storage alert fires. Where the numbers beside this are unknown, nothing is measured.",
-        sorted_by="Severity",
-        descending=False,
     )
 
 

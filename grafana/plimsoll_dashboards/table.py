@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from plimsoll_dashboards.board import Section, alerts_over_time, board
 from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values, words
 from plimsoll_dashboards.columns import Column, label, table, trend, value
-from plimsoll_dashboards.firing import dismiss, fires_since, measured, severity, silenced
+from plimsoll_dashboards.firing import banner, fires_since, measured
 from plimsoll_dashboards.links import page
 from plimsoll_dashboards.panels import graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
@@ -97,13 +97,12 @@ def _banner() -> Table:
             (f'relname="",datname!="",{_ALERTS}', "server, datname", of_database),
         )
 
-    return table(
+    return banner(
         "Alerts about this table, its database and its server",
-        "Where schema and table are empty, the alert is about the whole database or server. Dismiss opens "
-        "Alertmanager's form, filled in: the relay prolongs a silence whose comment begins with ACK! until "
-        "the alert has resolved.",
+        "Where schema and table are empty, the alert is about the whole database or server.",
+        _ALERTS,
+        _LABELS,
         [
-            severity(_ALERTS, ("alertname", *_LABELS)),
             label("Alert", "alertname").wide(200),
             label("Server", "server").wide(100),
             label("Database", "datname").wide(120),
@@ -122,12 +121,8 @@ def _banner() -> Table:
                 f"max by ({_BY_TABLE}) ({_GROWTH_PERCENT}{{{_TABLE}}})",
                 f"max by (server, datname) ({_DATABASE_SIZES}:growth24h_percent{{{_DATABASE}}})",
             ).with_(decimals=1),
-            silenced(_ALERTS, _BY_TABLE),
-            dismiss(),
         ],
         empty="No alert about this table, its database or its server fires.",
-        sorted_by="Severity",
-        descending=False,
     )
 
 
