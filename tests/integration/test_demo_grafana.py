@@ -55,10 +55,9 @@ def test_its_home_is_found(
     assert made["flags"]["homepath"] == made["environment"]["GRAFANA_HOME"] == str(tmp_path / home)
 
 
-def test_a_program_without_files_is_refused(tmp_path: Path) -> None:
+def test_a_program_without_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "grafana"
-    if (Path("/usr/share/grafana/conf/defaults.ini")).exists():
-        pytest.skip("this machine has Grafana's files, and they are found")
+    monkeypatch.setattr(grafana, "_PACKAGE", (tmp_path / "no package", tmp_path / "no plugins"))
     with pytest.raises(ProcessError, match=rf"^{program} has no conf/defaults.ini in any of {tmp_path}, "):
         started(program, tmp_path / "own")
 
