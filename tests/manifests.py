@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,31 @@ def built(folder: Path) -> Iterator[Manifest]:
     for kind, section in (("ConfigMap", "configMapGenerator"), ("Secret", "secretGenerator")):
         for generator in kustomization.get(section, ()):
             yield _generated(kind, generator, metadata, folder)
+
+
+def with_component(manifests: Iterable[Manifest], folder: Path) -> Iterator[Manifest]:
+    """Give manifests with a component: what it patches in them, and its own."""
+    patches = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))["patches"]
+    pending = {f"{patch['target']['kind']} {patch['target']['name']}": patch["patch"] for patch in patches}
+    for manifest in manifests:
+        patch = pending.pop(name_of(manifest), None)
+        yield _patched(manifest, read_all(patch)[0]) if patch else manifest
+    assert not pending, f"{sorted(pending)} would be patched, and {folder} is refused"
+    yield from built(folder)
+
+
+def _patched(manifest: Manifest, operations: Any) -> Manifest:
+    """Replace what a JSON patch (RFC 6902) replaces, which has to be there."""
+    copy: Manifest = json.loads(json.dumps(manifest))
+    for operation in operations:
+        assert operation["op"] == "replace"
+        *way, last = operation["path"].strip("/").split("/")
+        place = copy
+        for step in way:
+            place = place[step]
+        assert last in place
+        place[last] = operation["value"]
+    return copy
 
 
 def _generated(kind: str, generator: dict[str, Any], options: dict[str, Any], folder: Path) -> Manifest:

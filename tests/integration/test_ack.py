@@ -19,6 +19,7 @@ import aiohttp
 import pytest
 
 from plimsoll.alerts.peer import PeerError
+from plimsoll.alerts.settings import OpenedAlertmanager
 from plimsoll.cli import main
 from plimsoll.demo.processes import free_port
 from plimsoll.demo.service import fetch
@@ -376,7 +377,7 @@ def test_without_a_file_it_says_where_it_has_asked(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"http://127.0.0.1:{free_port('127.0.0.1')}"
-    monkeypatch.setattr(command, "read_targets", lambda _: Targets((url,), None))
+    monkeypatch.setattr(command, "read_targets", lambda _: Targets(OpenedAlertmanager(urls=(url,)), None))
 
     assert main(["ack", "--list"]) == 1
 
@@ -480,7 +481,14 @@ async def test_thousands_are_undone_soon(monkeypatch: pytest.MonkeyPatch) -> Non
     async with aiohttp.ClientSession() as session:
         peers = Peers([View(Alertmanager(session, "http://127.0.0.1:1"), listed, silences)], [])
         began = time.process_time()
-        await undo(Scene(Request("undo", Selection.parse(["Full"])), Targets((), None), peers, outcome))
+        await undo(
+            Scene(
+                Request("undo", Selection.parse(["Full"])),
+                Targets(OpenedAlertmanager(), None),
+                peers,
+                outcome,
+            )
+        )
 
     assert time.process_time() - began < 5
     assert sum(line.endswith("by ann undone") for line in outcome.said) == 3000

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from fix_postgres import PASSWORD, Database
 from plimsoll import cli
+from plimsoll.alerts.settings import OpenedAlertmanager, OpenedPrometheus
 from plimsoll.relay.check import try_all
 from plimsoll.relay.history.link import Link
 from plimsoll.relay.history.migrating import NEWEST, migrate
@@ -47,7 +48,10 @@ def stranger(newest_database: Database) -> Iterator[str]:
 async def tried(dsn: str | None, *alertmanagers: str, prometheus: str = NOBODY) -> list[str]:
     history = HistorySettings.model_validate({"dsn": dsn}) if dsn else None
     settings = Settings.model_construct(
-        alertmanagers=alertmanagers, prometheus=prometheus, history=history, receivers={}
+        alertmanager=OpenedAlertmanager(urls=alertmanagers or (NOBODY,)),
+        prometheus=OpenedPrometheus(url=prometheus),
+        history=history,
+        receivers={},
     )
     return list(map(str, await try_all(settings)))
 
@@ -101,7 +105,7 @@ async def test_whoever_is_away_or_refuses_is_bad() -> None:
     assert away.startswith(f"BAD alertmanager: {NOBODY}: GET /api/v2/status: Cannot connect to host ")
     assert locked == (
         f"BAD alertmanager: {url}: GET /api/v2/status was answered with 401: who?"
-        " (put user:password@ before the host of its URL)"
+        " (basic_auth, beside its URL, names the user and the file of the password)"
     )
     assert lost == (
         f"BAD prometheus: {url}: GET /api/v1/status/runtimeinfo was answered with 404: no page"

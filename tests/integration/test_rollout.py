@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from plimsoll.alerts.rollout.releases import ReleaseError, opened, publish
 from plimsoll.alerts.rollout.running import Alertmanager, Limits
 from plimsoll.alerts.rollout.service import RolloutError, take_into_service
 from plimsoll.alerts.rollout.wanted import Wanted
+from plimsoll.alerts.settings import OpenedAlertmanager, OpenedPrometheus
 from plimsoll.demo.processes import free_port
 from plimsoll.demo.service import Service, fetch
 from programs import LIFECYCLE
@@ -36,12 +37,14 @@ from reloading import (
     rules_of,
 )
 
+NOBODY = "http://127.0.0.1:1"
 SOON = Limits(reload=10, answer=0.5)
 
 KILLED_AT = """\
 import asyncio, json, os, signal, sys
 from pathlib import Path
 from plimsoll.alerts.rollout.service import take_into_service
+from plimsoll.alerts.settings import OpenedAlertmanager, OpenedPrometheus
 
 steps, directory, url, others, files = json.loads(sys.argv[1])
 
@@ -56,10 +59,26 @@ def count(event, arguments):
 
 async def main():
     sys.addaudithook(count)
-    await take_into_service(Path(directory), files, prometheus=url, alertmanagers=others)
+    prometheus, alertmanager = OpenedPrometheus(url=url), OpenedAlertmanager(urls=others)
+    await take_into_service(Path(directory), files, prometheus=prometheus, alertmanager=alertmanager)
 
 asyncio.run(main())
 """
+
+
+def take(
+    directory: Path, files: Mapping[str, str], prometheus: str, alertmanagers: Sequence[str], limits: Limits
+) -> str:
+    """Take a set into service."""
+    return asyncio.run(
+        take_into_service(
+            directory,
+            files,
+            prometheus=OpenedPrometheus(url=prometheus),
+            alertmanager=OpenedAlertmanager.model_construct(urls=tuple(alertmanagers)),  # or nobody
+            limits=limits,
+        )
+    )
 
 
 @dataclass
@@ -72,15 +91,8 @@ class Stack:
     urls: list[str] = field(default_factory=list)
 
     def take(self, files: Mapping[str, str], limits: Limits = SOON, prometheus: str | None = None) -> str:
-        return asyncio.run(
-            take_into_service(
-                self.directory,
-                files,
-                prometheus=prometheus or self.prometheus.url,
-                alertmanagers=self.urls or [service.url for service in self.alertmanagers],
-                limits=limits,
-            )
-        )
+        urls = self.urls or [service.url for service in self.alertmanagers]
+        return take(self.directory, files, prometheus or self.prometheus.url, urls, limits)
 
     def refused(self, files: Mapping[str, str], limits: Limits = SOON, prometheus: str | None = None) -> str:
         with pytest.raises(RolloutError) as caught:
@@ -242,9 +254,7 @@ def test_nothing_is_changed_when_prometheus_is_down(running: Stack) -> None:
 def test_a_first_set_is_not_published_to_those_who_are_down(tmp_path: Path) -> None:
     closed = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(RolloutError, match="get it without --reload"):
-        asyncio.run(
-            take_into_service(tmp_path, rendered("first"), prometheus=closed, alertmanagers=[], limits=SOON)
-        )
+        take(tmp_path, rendered("first"), closed, [], SOON)
     assert not (tmp_path / "current").is_symlink()
 
 
@@ -367,19 +377,7 @@ def test_a_set_that_cannot_be_recognized(tmp_path: Path, bad: str) -> None:
     files = rendered("first")
     del files[bad]
     with pytest.raises(RolloutError, match=r"a set has alertmanager/alertmanager\.yml, and one version"):
-        asyncio.run(take_into_service(tmp_path, files, prometheus=None, alertmanagers=[]))
-
-
-def test_nobody_to_reload(tmp_path: Path) -> None:
-    with pytest.raises(RolloutError, match="there is nobody to reload: name the URL of Prometheus or Alertm"):
-        asyncio.run(take_into_service(tmp_path, rendered("first"), prometheus=None, alertmanagers=[]))
-    assert not (tmp_path / "current").is_symlink()
-
-
-@pytest.mark.parametrize("url", ["http://[", "http://[user:hunter2@x"])
-def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
-    with pytest.raises(RolloutError, match=r"^Invalid IPv6 URL$"):
-        asyncio.run(take_into_service(tmp_path, rendered("first"), prometheus=url, alertmanagers=[]))
+        take(tmp_path, files, NOBODY, [], SOON)
 
 
 def kill(running: Stack, step: int, files: Mapping[str, str]) -> bool:

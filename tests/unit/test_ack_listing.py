@@ -271,7 +271,10 @@ def write(directory: Path, text: str) -> Path:
 
 
 def test_without_a_file_the_defaults_hold() -> None:
-    assert read_targets(None) == (("http://127.0.0.1:9093",), None)
+    alertmanager, acknowledgement = read_targets(None)
+
+    assert alertmanager.urls == ("http://127.0.0.1:9093",)
+    assert acknowledgement is None
 
 
 def test_secrets_and_sections_of_others_are_left_alone(
@@ -282,13 +285,14 @@ def test_secrets_and_sections_of_others_are_left_alone(
         tmp_path,
         "postgres: {servers: [{name: main, dsn: '${NOT_SET}'}]}\n"
         "webhooks: {ops: {url: '${NOT_SET}', secret: wrong}}\n"
-        "relay: {url: '${NOT_SET}', token_file: missing, acknowledgement: {period: 5m, limit: 1d}}\n"
+        "relay: {url: '${NOT_SET}', token_file: missing, tls_config: {ca_file: '${NOT_SET}'},\n"
+        "  acknowledgement: {period: 5m, limit: 1d}}\n"
         "alertmanager: {urls: ['http://${ALERTMANAGER}:9093', 'http://user:pass@b']}\n",
     )
 
-    urls, acknowledgement = read_targets(file)
+    alertmanager, acknowledgement = read_targets(file)
 
-    assert urls == ("http://am:9093", "http://user:pass@b")
+    assert alertmanager.urls == ("http://am:9093", "http://user:pass@b")
     assert acknowledgement
     assert (acknowledgement.period, acknowledgement.limit) == (300, DAY)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from manifests import FOLDER, ROOT, Manifest, built, complaints, name_of
+from manifests import FOLDER, ROOT, Manifest, built, complaints, name_of, with_component
 from plimsoll.alerts.merging import OWN_GROUP
 from plimsoll.alerts.rendering import Rendered, prometheus_rule, render
 from plimsoll.cli import main
 from plimsoll.cli.arguments import GOOD
+from plimsoll.relay.settings import load_settings as load_relay_settings
 from plimsoll.serve import self_metrics
 from plimsoll.serve.collectors import COLLECTORS
 from plimsoll.serve.settings import load_settings
@@ -24,6 +26,8 @@ from plimsoll.serve.settings import load_settings
 PAGE = (ROOT / "docs/kubernetes.md").read_text("utf-8")
 IMAGE = (ROOT / "exporter/Dockerfile").read_text("utf-8")
 CONFIG = FOLDER / "plimsoll.yml"
+PROGRAMS = {"plimsoll": FOLDER, "plimsoll-relay": FOLDER / "relay"}
+"""The folder of each, by its name."""
 
 MOST_BYTES = 256 * 1024
 """Of all annotations; `kubectl apply` puts the whole manifest into one."""
@@ -36,8 +40,8 @@ def snippet(name: str) -> str:
     return re.sub(f"^{found[1]}", "", found[2], flags=re.MULTILINE)
 
 
-def read(file: str) -> Any:
-    return yaml.safe_load((FOLDER / file).read_text("utf-8"))
+def read(file: str, folder: Path = FOLDER) -> Any:
+    return yaml.safe_load((folder / file).read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +57,8 @@ def installed(rendered: Rendered, tmp_path_factory: pytest.TempPathFactory) -> P
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secrets", "prometheusrule.yaml"))
     shutil.copytree(ROOT / "grafana/dashboards", checkout / "grafana/dashboards")
     shutil.copy(ROOT / "grafana/kustomization.yaml", checkout / "grafana")
-    subprocess.run(["sh", "-euc", snippet("secrets")], cwd=folder, check=True)
+    for secrets in ("secrets", "relay secrets"):
+        subprocess.run(["sh", "-euc", snippet(secrets)], cwd=folder, check=True)
     (folder / "prometheusrule.yaml").write_text(prometheus_rule(rendered), "utf-8")
     return folder
 
@@ -66,18 +71,38 @@ def manifests(installed: Path) -> dict[str, Manifest]:
     return found
 
 
+@pytest.fixture(scope="module")
+def relayed(installed: Path, manifests: dict[str, Manifest]) -> dict[str, Manifest]:
+    """Give all of them with the relay."""
+    found = {
+        name_of(manifest): manifest for manifest in with_component(manifests.values(), installed / "relay")
+    }
+    assert len(found) == 23
+    return found
+
+
+@pytest.fixture(params=PROGRAMS)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Give the folder of the exporter, and then of the relay."""
+    return PROGRAMS[request.param]
+
+
 @pytest.fixture
-def pod() -> dict[str, Any]:
+def pod(folder: Path) -> dict[str, Any]:
     """Give what the deployment runs."""
-    spec: dict[str, Any] = read("deployment.yaml")["spec"]["template"]["spec"]
+    spec: dict[str, Any] = read("deployment.yaml", folder)["spec"]["template"]["spec"]
     return spec
 
 
 # --- Schemas ----------------------------------------------------------------------------------------------
 
 
-def test_every_manifest_fits_the_schema_of_its_kind(manifests: dict[str, Manifest]) -> None:
-    assert complaints(list(manifests.values())) == {}
+def test_every_manifest_fits_the_schema_of_its_kind(
+    manifests: dict[str, Manifest], relayed: dict[str, Manifest]
+) -> None:
+    patched = relayed["AlertmanagerConfig plimsoll"]
+    own = [manifest for name, manifest in relayed.items() if name not in manifests]
+    assert complaints([*manifests.values(), patched, *own]) == {}
 
 
 def test_mistakes_are_found(manifests: dict[str, Manifest]) -> None:
@@ -102,10 +127,10 @@ def test_each_is_small_enough_to_be_applied(manifests: dict[str, Manifest]) -> N
     assert {name: size for name, size in sizes.items() if size > MOST_BYTES} == {}
 
 
-# --- The exporter -----------------------------------------------------------------------------------------
+# --- Exporter and relay -----------------------------------------------------------------------------------
 
 
-def test_the_exporter_is_locked_up(pod: dict[str, Any]) -> None:
+def test_each_is_locked_up(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     (user,) = re.findall(r"^USER (\d+):(\d+)$", IMAGE, re.MULTILINE)
     assert (str(pod["securityContext"]["runAsUser"]), str(pod["securityContext"]["runAsGroup"])) == user
@@ -120,7 +145,7 @@ def test_the_exporter_is_locked_up(pod: dict[str, Any]) -> None:
     }
 
 
-def test_the_exporter_takes_its_arguments(pod: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_takes_its_arguments(pod: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     (container,) = pod["containers"]
     with pytest.raises(SystemExit) as ended:
         main([*container["args"], "--help"])
@@ -130,14 +155,14 @@ def test_the_exporter_takes_its_arguments(pod: dict[str, Any], capsys: pytest.Ca
     assert [flag for flag in flags if f"  {flag} " not in known] == []
 
 
-def test_everybody_means_the_same_port(pod: dict[str, Any]) -> None:
+def test_everybody_means_the_same_port(pod: dict[str, Any], folder: Path) -> None:
     (container,) = pod["containers"]
     (port,) = container["ports"]
     assert f"--web.listen-address=:{port['containerPort']}" in container["args"]
     assert str(port["containerPort"]) in re.findall(r"^EXPOSE (.*)$", IMAGE, re.MULTILINE)[0].split()
-    (of_service,) = read("service.yaml")["spec"]["ports"]
+    (of_service,) = read("service.yaml", folder)["spec"]["ports"]
     assert (of_service["port"], of_service["targetPort"]) == (port["containerPort"], port["name"])
-    (endpoint,) = read("servicemonitor.yaml")["spec"]["endpoints"]
+    (endpoint,) = read("servicemonitor.yaml", folder)["spec"]["endpoints"]
     assert endpoint["port"] == of_service["name"]
     probes = {name: probe["httpGet"] for name, probe in container.items() if name.endswith("Probe")}
     assert {name: probe["path"] for name, probe in probes.items()} == {
@@ -148,14 +173,16 @@ def test_everybody_means_the_same_port(pod: dict[str, Any]) -> None:
     assert {probe["port"] for probe in probes.values()} == {port["name"]}
 
 
-def test_who_is_chosen_has_the_labels() -> None:
-    deployment, service, monitor = map(read, ("deployment.yaml", "service.yaml", "servicemonitor.yaml"))
+def test_who_is_chosen_has_the_labels(folder: Path) -> None:
+    files = ("deployment.yaml", "service.yaml", "servicemonitor.yaml")
+    deployment, service, monitor = (read(file, folder) for file in files)
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert service["spec"]["selector"].items() <= labels.items()
     assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
 
 
+@pytest.mark.parametrize("folder", ["plimsoll"], indirect=True)
 def test_the_exporter_finds_its_files(
     pod: dict[str, Any], manifests: dict[str, Manifest], tmp_path: Path
 ) -> None:
@@ -172,6 +199,61 @@ def test_the_exporter_finds_its_files(
     assert [server.name for server in load_settings(tmp_path / name).servers] == ["main"]
 
 
+@pytest.mark.parametrize("folder", ["plimsoll-relay"], indirect=True)
+def test_the_relay_finds_its_files(
+    pod: dict[str, Any], relayed: dict[str, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (container,) = pod["containers"]
+    config, secrets = pod["volumes"]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    ((name, text),) = relayed[f"ConfigMap {config['configMap']['name']}"]["data"].items()
+    assert f"--config.file={places[config['name']]}/{name}" in container["args"]
+    for source in secrets["projected"]["sources"]:
+        for key, content in relayed[f"Secret {source['secret']['name']}"]["data"].items():
+            (tmp_path / key).write_bytes(base64.b64decode(content))
+    for variable in container["env"]:
+        origin = variable["valueFrom"]["secretKeyRef"]
+        value = base64.b64decode(relayed[f"Secret {origin['name']}"]["data"][origin["key"]]).decode()
+        monkeypatch.setenv(variable["name"], value)
+    (tmp_path / name).write_text(text.replace(places[secrets["name"]], str(tmp_path)))
+
+    settings = load_relay_settings(tmp_path / name)
+
+    assert settings.receivers["default"].url == "https://hooks.example.com/all"
+    assert settings.receivers["default"].is_signed
+    assert settings.history
+
+
+def test_alertmanager_posts_to_the_relay_as_render_would_have_it(
+    relayed: dict[str, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_URL", "https://hooks.example.com/all")
+    files = render(FOLDER / "relay" / "plimsoll.yml").files
+    (usual,) = yaml.safe_load(files["alertmanager/alertmanager.yml"])["receivers"]
+    (posted,) = usual["webhook_configs"]
+    (receiver,) = relayed["AlertmanagerConfig plimsoll"]["spec"]["receivers"]
+    (webhook,) = receiver["webhookConfigs"]
+    assert (receiver["name"], webhook["url"], webhook["sendResolved"]) == (
+        usual["name"],
+        posted["url"],
+        posted["send_resolved"],
+    )
+    token = webhook["httpConfig"]["authorization"]["credentials"]
+    assert Path(posted["http_config"]["authorization"]["credentials_file"]).name == token["key"]
+    assert token["key"] in relayed[f"Secret {token['name']}"]["data"]
+    service = relayed["Service plimsoll-relay"]
+    address = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    assert webhook["url"].startswith(f"http://{address}/")
+
+
+def test_the_relay_is_added_where_the_page_says() -> None:
+    text = (FOLDER / "kustomization.yaml").read_text("utf-8")
+    assert "components" not in yaml.safe_load(text)
+    uncommented = text.replace("# components:", "components:").replace("#   - relay", "  - relay")
+    (component,) = yaml.safe_load(uncommented)["components"]
+    assert read("kustomization.yaml", FOLDER / component)["kind"] == "Component"
+
+
 def test_the_labels_that_the_operator_adds_are_free() -> None:
     """Otherwise ours would be renamed, to `exported_…`."""
     families = [family for collector in COLLECTORS for family in collector.families] + [
@@ -184,15 +266,15 @@ def test_the_labels_that_the_operator_adds_are_free() -> None:
 # --- Rules and routes -------------------------------------------------------------------------------------
 
 
-def test_the_rules_know_the_job() -> None:
+def test_the_rules_know_the_job(folder: Path) -> None:
     rules = (ROOT / "rules/recording.yml").read_text("utf-8")
-    assert f'up{{job="{read("service.yaml")["metadata"]["name"]}"}}' in rules
-    assert "jobLabel" not in read("servicemonitor.yaml")["spec"]
+    assert f'up{{job="{read("service.yaml", folder)["metadata"]["name"]}"}}' in rules
+    assert "jobLabel" not in read("servicemonitor.yaml", folder)["spec"]
 
 
-def test_the_scrape_is_that_of_the_rules() -> None:
+def test_the_scrape_is_that_of_the_rules(folder: Path) -> None:
     usual = yaml.safe_load((ROOT / "rules/prometheus.yml").read_text("utf-8"))["global"]
-    (endpoint,) = read("servicemonitor.yaml")["spec"]["endpoints"]
+    (endpoint,) = read("servicemonitor.yaml", folder)["spec"]["endpoints"]
     assert (endpoint["interval"], endpoint["scrapeTimeout"]) == (
         usual["scrape_interval"],
         usual["scrape_timeout"],

@@ -47,8 +47,12 @@ def test_everything_that_may_be_said() -> None:
     assert settings.history is not None
     assert settings.history.conninfo == "postgresql://relay:hunter2@db/history"
     assert (settings.history.retention, settings.history.keep) == (30 * 86400, 500)
-    assert settings.alertmanagers == ("http://am1:9093", "http://am2:9093")
-    assert settings.prometheus == "http://prometheus:9090"
+    assert settings.alertmanager.urls == ("http://am1:9093", "http://am2:9093")
+    assert settings.alertmanager.user == f"relay:{PASSWORD}"
+    assert settings.prometheus.url == "https://prometheus:9090"
+    assert settings.prometheus.user is None
+    assert settings.prometheus.tls_config
+    assert settings.prometheus.tls_config.server_name == "prometheus.example.com"
 
 
 def test_the_least_that_has_to_be_said() -> None:
@@ -57,7 +61,7 @@ def test_the_least_that_has_to_be_said() -> None:
     assert settings.receivers == {}
     assert settings.history is None
     assert (settings.relay.interval, settings.relay.grace, settings.relay.timeout) == (15, 300, 10)
-    assert settings.alertmanagers == ("http://127.0.0.1:9093",)
+    assert settings.alertmanager.urls == ("http://127.0.0.1:9093",)
 
 
 def test_no_secret_is_shown() -> None:

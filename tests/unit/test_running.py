@@ -116,7 +116,7 @@ async def test_answers_of_somebody_else(text: str) -> None:
         (Prometheus, 200, "x", ""),
         (Alertmanager, 500, "failed to reload config: x", "500: failed to reload config: x"),
         (Alertmanager, 403, "Forbidden", "403: Forbidden"),
-        (Alertmanager, 401, "Unauthorized", "(put user:password@ before the host of its URL)"),
+        (Alertmanager, 401, "Unauthorized", "(basic_auth, beside its URL, names the user and the"),
         (Alertmanager, 404, "404 page not found", "its pages have a prefix (--web.route-prefix), its URL"),
         (Alertmanager, 301, "https://elsewhere/-/reload", "301: https://elsewhere/-/reload"),
         (Alertmanager, 500, "what is \udcff no UTF-8", "500: what is \ufffd no UTF-8"),

@@ -14,6 +14,7 @@ from plimsoll.alerts.rendering import Rendered, prometheus_rule, render
 from plimsoll.alerts.rollout.programs import check
 from plimsoll.alerts.rollout.releases import ReleaseError, publish
 from plimsoll.alerts.rollout.service import RolloutError, take_into_service
+from plimsoll.alerts.settings import Programs
 
 _URL = re.compile(r"(?<=- url: )\S+")
 
@@ -29,21 +30,21 @@ def write(config_file: Path | None, output: Path, *, reload: bool) -> Outcome:
     """Render into a directory, and let Prometheus and Alertmanager load it.
 
     Raises:
-        ConfigError: the user's file is bad.
+        ConfigError: the user's file is bad, or a file that it names for reaching those programs.
     """
     rendered = render(config_file)
+    programs = Programs.read(config_file) if reload else None
     checked = check(rendered.files)
     if checked.problems:
         return Outcome(False, "\n".join((*checked.problems, "nothing was changed")))
     try:
-        if reload:
-            user = rendered.plan.user
+        if programs:
             version = asyncio.run(
                 take_into_service(
                     output,
                     rendered.files,
-                    prometheus=user.prometheus.url,
-                    alertmanagers=user.alertmanager.urls,
+                    prometheus=programs.prometheus,
+                    alertmanager=programs.alertmanager,
                 )
             )
         else:

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
+from plimsoll.alerts.access import OpenedAccess
+from plimsoll.alerts.failures import reason
 from plimsoll.alerts.shape import public_address
 
 ANSWER_SECONDS = 10.0
@@ -31,24 +33,31 @@ class Peer:
         session: sends the requests.
         url: where its pages are, with the path before them if it has one, and user:password@ if need be.
         seconds: how long to wait for an answer.
+        access: what it wants of whoever asks.
     """
 
     hints: ClassVar[Mapping[int, str]] = {
-        HTTPStatus.UNAUTHORIZED: "put user:password@ before the host of its URL",
+        HTTPStatus.UNAUTHORIZED: "basic_auth, beside its URL, names the user and the file of the password",
         HTTPStatus.NOT_FOUND: "if its pages have a prefix (--web.route-prefix), its URL must end with that",
     }
     """The usual cause, by the status of an answer."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, seconds: float = ANSWER_SECONDS) -> None:
-        parts = urlsplit(url)
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        seconds: float = ANSWER_SECONDS,
+        access: OpenedAccess | None = None,
+    ) -> None:
         self.url = public_address(url)
         """Without the password."""
         self._session = session
         self._seconds = seconds
-        self._headers: dict[str, str] = {}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        self._headers = {}
+        if pair := _user_in(url) or (access and access.user):
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        tls = access and access.tls_config
+        self._tls: dict[str, Any] = {"ssl": tls.context, "server_hostname": tls.server_name} if tls else {}
 
     async def ask(
         self, method: str, path: str, seconds: float | None = None, *, form: Any = None, body: Any = None
@@ -68,12 +77,13 @@ class Peer:
                 allow_redirects=False,
                 data=form,
                 json=body,
+                **self._tls,
             ) as response:
                 text = await response.text(errors="replace")
         except TimeoutError:
             raise PeerError(f"{self.url}: {method} {path}: no answer within {limit.total:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise PeerError(f"{self.url}: {method} {path}: {error}") from None
+            raise PeerError(f"{self.url}: {method} {path}: {reason(error)}") from None
         if response.status != HTTPStatus.OK:
             raise PeerError(self._refusal(method, path, response, text))
         return text
@@ -102,3 +112,9 @@ class Peer:
         hint = self.hints.get(response.status)
         answer = f"{self.url}: {method} {path} was answered with {response.status}: {said}"
         return f"{answer} ({hint})" if hint else answer
+
+
+def _user_in(url: str) -> str:
+    """Give `user:password` of a URL, or nothing."""
+    parts = urlsplit(url)
+    return "" if parts.username is None else f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -8,6 +8,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from plimsoll.alerts.access import TlsConfig
 from plimsoll.alerts.catalogue import Catalogue
 from plimsoll.alerts.effective import Effective
 from plimsoll.alerts.mistakes import labels_of
@@ -99,6 +100,19 @@ def _receiver(name: str, webhook: Webhook, relay: RelaySettings | None, director
     config: dict[str, Any] = {"url": webhook.url, "send_resolved": True}
     if webhook.is_signed and relay is not None:
         config["url"] = f"{relay.url.rstrip('/')}/webhook/{name}"
-        token = os.path.abspath(directory / relay.token_file)  # noqa: PTH100 - Path leaves .. in
-        config["http_config"] = {"authorization": {"credentials_file": token}}
+        config["http_config"] = {
+            "authorization": {"credentials_file": _absolute(directory, relay.token_file)}
+        }
+        if relay.tls_config is not None:
+            config["http_config"]["tls_config"] = _tls_config(relay.tls_config, directory)
     return {"name": name, "webhook_configs": [config]}
+
+
+def _tls_config(tls_config: TlsConfig, directory: Path) -> dict[str, str]:
+    given = tls_config.model_dump(exclude_none=True)
+    return {key: _absolute(directory, text) if key.endswith("_file") else text for key, text in given.items()}
+
+
+def _absolute(directory: Path, file: str) -> str:
+    """Give where a file is that Alertmanager reads, whatever folder it runs in."""
+    return os.path.abspath(directory / file)  # noqa: PTH100 - Path leaves .. in

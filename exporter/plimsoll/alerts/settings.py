@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from plimsoll.alerts.access import Access, OpenedAccess, TlsConfig, check_tls
 from plimsoll.alerts.labels import OwnLabel, declared_labels
 from plimsoll.alerts.shape import Alert, Link, Url, Webhook
 from plimsoll.config import Document, PlacedError, Section
@@ -17,7 +18,9 @@ from plimsoll.config.problem import Place
 from plimsoll.config.reading import Source
 
 _SECRETS = frozenset({"secret", "secret_file", "headers", "token_file"})
-_ADDRESSES = frozenset({"url", "urls"})
+_ADDRESSES = frozenset({"url", "urls", "tls_config"})
+_ACCESS = frozenset({"basic_auth", "tls_config"})
+"""What only those need who ask Prometheus and Alertmanager."""
 DEMO_WEBHOOK = "http://127.0.0.1:9747/"
 """Where the demo's receiver listens, which stands in what is shipped."""
 
@@ -41,6 +44,8 @@ class RelaySettings(Section):
     url: Url
     token_file: str
     """Not read here: Alertmanager reads it."""
+    tls_config: TlsConfig | None = None
+    """How Alertmanager reaches the relay, with files that it reads."""
     max_in_flight: WholeNumber = Field(default=4, ge=1, le=100)
     """Posts under way to one receiver."""
     connect_timeout: Timeout = 3.0
@@ -52,18 +57,57 @@ class RelaySettings(Section):
     """How long an alert must be gone, and a program must have run, before that counts."""
     acknowledgement: AcknowledgementSettings = AcknowledgementSettings()
 
+    @model_validator(mode="after")
+    def _has_tls_for_its_certificates(self) -> Self:
+        check_tls(self.tls_config, self.url)
+        return self
 
-class AlertmanagerSettings(Section):
+
+class AlertmanagerSettings(Access):
     """Every peer; there is no load balancer between."""
 
     urls: tuple[Url, ...] = Field(default=("http://127.0.0.1:9093",), min_length=1)
 
+    @model_validator(mode="after")
+    def _is_reached_in_one_way(self) -> Self:
+        self.check_fits(*self.urls)
+        return self
 
-class PrometheusSettings(Section):
+
+class PrometheusSettings(Access):
     """Prometheus, and the labels that its scrape configuration sets on targets."""
 
     url: Url = "http://127.0.0.1:9090"
     labels: tuple[OwnLabel, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_reached_in_one_way(self) -> Self:
+        self.check_fits(self.url)
+        return self
+
+
+class OpenedAlertmanager(OpenedAccess, AlertmanagerSettings):
+    """Every peer, and what is needed to ask it."""
+
+
+class OpenedPrometheus(OpenedAccess, PrometheusSettings):
+    """Prometheus, and what is needed to ask it."""
+
+
+class Programs(Section):
+    """The sections about programs that are asked, with their files read."""
+
+    alertmanager: OpenedAlertmanager = OpenedAlertmanager()
+    prometheus: OpenedPrometheus = OpenedPrometheus()
+
+    @classmethod
+    def read(cls, path: Path | None) -> Self:
+        """Read a file, or take the defaults.
+
+        Raises:
+            ConfigError: something in these sections is wrong, or a file that they name: all of it.
+        """
+        return Document.read(path).sections(cls) if path else cls()
 
 
 class LinkSettings(Section):
@@ -90,7 +134,8 @@ class UserFile:
         self.document = document
         self.review = Review(document)
         self._unread = _SECRETS if addressed else _SECRETS | _ADDRESSES
-        values = self.review.resolved(_Sections.model_fields, self._unread)
+        values = self.review.resolved(("relay", "links"), self._unread)
+        values |= self.review.resolved(("alertmanager", "prometheus"), self._unread | _ACCESS)
         sections = self.review.validate(_Sections, values, ()) or _Sections()
         self.relay = sections.relay
         self.alertmanager = sections.alertmanager

@@ -24,9 +24,11 @@ async def try_all(settings: Settings) -> Sequence[Finding]:
 
 
 def _trials(settings: Settings, session: aiohttp.ClientSession) -> Iterator[Awaitable[Finding]]:
-    for url in settings.alertmanagers:
-        yield _try("alertmanager", _alertmanager(Alertmanager(session, url)))
-    yield _try("prometheus", _prometheus(Prometheus(session, settings.prometheus)))
+    for peer in Alertmanager.members(session, settings.alertmanager):
+        yield _try("alertmanager", _alertmanager(peer))
+    yield _try(
+        "prometheus", _prometheus(Prometheus(session, settings.prometheus.url, access=settings.prometheus))
+    )
     if settings.history:
         yield _try("history", try_history(settings.history.conninfo))
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from plimsoll.alerts.settings import AlertmanagerSettings, PrometheusSettings, RelaySettings
+from plimsoll.alerts.settings import OpenedAlertmanager, OpenedPrometheus, RelaySettings
 from plimsoll.alerts.shape import Given, Webhook
 from plimsoll.config import Document, PlacedError, Section
 from plimsoll.config.document import Review
@@ -65,8 +65,8 @@ class HistorySettings(Given):
 class _Sections(Given):
     relay: OwnSettings
     history: HistorySettings | None = None
-    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
-    prometheus: PrometheusSettings = PrometheusSettings()
+    alertmanager: OpenedAlertmanager = OpenedAlertmanager()
+    prometheus: OpenedPrometheus = OpenedPrometheus()
 
 
 class Settings(Section):
@@ -75,8 +75,8 @@ class Settings(Section):
     receivers: Mapping[str, Receiver]
     relay: OwnSettings
     history: HistorySettings | None
-    alertmanagers: tuple[str, ...]
-    prometheus: str
+    alertmanager: OpenedAlertmanager
+    prometheus: OpenedPrometheus
 
 
 def load_settings(path: Path) -> Settings:
@@ -95,8 +95,8 @@ def load_settings(path: Path) -> Settings:
         receivers=receivers,
         relay=sections.relay,
         history=sections.history,
-        alertmanagers=sections.alertmanager.urls,
-        prometheus=sections.prometheus.url,
+        alertmanager=sections.alertmanager,
+        prometheus=sections.prometheus,
     )
 
 

@@ -66,8 +66,8 @@ class Witnesses:
     """Every Alertmanager, and Prometheus."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: Settings) -> None:
-        self.alertmanagers = [Alertmanager(session, url) for url in settings.alertmanagers]
-        self._prometheus = Prometheus(session, settings.prometheus)
+        self.alertmanagers = Alertmanager.members(session, settings.alertmanager)
+        self._prometheus = Prometheus(session, settings.prometheus.url, access=settings.prometheus)
         self._tolerance = min(TOLERANCE, settings.relay.grace)
         """Seconds of a break in a series that is none: what is gone for longer than the grace is over."""
         self.answers: dict[tuple[str, str], bool] = {}

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import aiohttp
 
+from plimsoll.alerts.access import OpenedAccess
 from plimsoll.alerts.peer import ANSWER_SECONDS, Peer, PeerError
 from plimsoll.alerts.rollout.wanted import RULES_INFO, Wanted, route_tree
 
@@ -29,9 +30,15 @@ class Limits(NamedTuple):
 class Running(Peer, abc.ABC):
     """A program that is reloaded over HTTP; see `Peer`."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        limits: Limits | None = None,
+        access: OpenedAccess | None = None,
+    ) -> None:
         self._limits = limits or Limits()
-        super().__init__(session, url, self._limits.answer)
+        super().__init__(session, url, self._limits.answer, access)
 
     async def reload(self) -> None:
         """Let it read its files again; it goes on with the former ones when it refuses them.

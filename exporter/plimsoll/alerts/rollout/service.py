@@ -12,6 +12,7 @@ from plimsoll.alerts.peer import PeerError
 from plimsoll.alerts.rollout.releases import ReleaseError, Releases, opened
 from plimsoll.alerts.rollout.running import Alertmanager, Limits, Prometheus, Running
 from plimsoll.alerts.rollout.wanted import Wanted
+from plimsoll.alerts.settings import OpenedAlertmanager, OpenedPrometheus
 
 
 class RolloutError(RuntimeError):
@@ -26,8 +27,8 @@ async def take_into_service(
     directory: Path,
     files: Mapping[str, str],
     *,
-    prometheus: str | None,
-    alertmanagers: Sequence[str],
+    prometheus: OpenedPrometheus,
+    alertmanager: OpenedAlertmanager,
     limits: Limits | None = None,
 ) -> str:
     """Publish a set, let all programs load it, see that they run it, and give its version.
@@ -38,8 +39,8 @@ async def take_into_service(
     Args:
         directory: where sets are published; see `releases`.
         files: text by relative path, such as `rules/alerts.yml`.
-        prometheus: URL of Prometheus.
-        alertmanagers: URL of every Alertmanager that reads these files.
+        prometheus: who evaluates the rules, and how to ask it.
+        alertmanager: every Alertmanager that reads these files, and how to ask it.
         limits: how long to wait for them.
 
     Raises:
@@ -51,13 +52,12 @@ async def take_into_service(
         async with aiohttp.ClientSession(connector=connector) as session:
             try:
                 wanted = Wanted.of(files)
-                peers: list[Running] = [Alertmanager(session, url, limits) for url in alertmanagers]
-                if prometheus is not None:
-                    peers.insert(0, Prometheus(session, prometheus, limits))
             except ValueError as error:
                 raise RolloutError([str(error)]) from None
-            if not peers:
-                raise RolloutError(["there is nobody to reload: name the URL of Prometheus or Alertmanager"])
+            peers = [
+                Prometheus(session, prometheus.url, limits, prometheus),
+                *(Alertmanager(session, url, limits, alertmanager) for url in alertmanager.urls),
+            ]
             version = await _take(releases, files, wanted, peers)
         releases.prune()
         return version

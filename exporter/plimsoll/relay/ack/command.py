@@ -30,7 +30,7 @@ async def _run(request: Request, targets: Targets) -> Outcome:
     outcome = Outcome()
     async with aiohttp.ClientSession() as session:
         try:
-            alertmanagers = [Alertmanager(session, url) for url in targets.urls]
+            alertmanagers = Alertmanager.members(session, targets.alertmanager)
         except ValueError as error:
             outcome.fail(f"alertmanager.urls: {error}")
             return outcome

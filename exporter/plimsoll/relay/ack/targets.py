@@ -5,23 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from plimsoll.alerts.settings import AcknowledgementSettings, AlertmanagerSettings, RelaySettings
+from plimsoll.alerts.settings import AcknowledgementSettings, OpenedAlertmanager, RelaySettings
 from plimsoll.config import Document, Section
 from plimsoll.config.document import Review
 
-_UNREAD = frozenset({"url", "token_file"})
-"""Of the relay; whoever acknowledges needs neither."""
+_UNREAD = frozenset({"url", "token_file", "tls_config"})
+"""Of the relay; whoever acknowledges needs none of it."""
 
 
 class _Sections(Section):
     relay: RelaySettings | None = None
-    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
+    alertmanager: OpenedAlertmanager = OpenedAlertmanager()
 
 
 class Targets(NamedTuple):
-    """The URLs of all Alertmanagers; `acknowledgement` is None where no relay prolongs."""
+    """All Alertmanagers, and how to ask them; `acknowledgement` is None where no relay prolongs."""
 
-    urls: tuple[str, ...]
+    alertmanager: OpenedAlertmanager
     acknowledgement: AcknowledgementSettings | None
 
 
@@ -32,12 +32,13 @@ def read_targets(path: Path | None) -> Targets:
         ConfigError: it cannot be read, or something in these sections is wrong.
     """
     sections = _Sections() if path is None else _read(path)
-    return Targets(sections.alertmanager.urls, sections.relay.acknowledgement if sections.relay else None)
+    return Targets(sections.alertmanager, sections.relay.acknowledgement if sections.relay else None)
 
 
 def _read(path: Path) -> _Sections:
     review = Review(Document.read(path))
-    sections = review.validate(_Sections, review.resolved(_Sections.model_fields, _UNREAD), ())
+    values = review.resolved(["relay"], _UNREAD) | review.resolved(["alertmanager"])
+    sections = review.validate(_Sections, values, ())
     review.conclude()
     assert sections is not None  # noqa: S101 - or there was something wrong
     return sections

@@ -6,10 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
+from typing import Any, Literal, NamedTuple, Self, TypeVar, cast, get_args
 from urllib.parse import quote
 
+import aiohttp
+
 from plimsoll.alerts.peer import Peer, PeerError
+from plimsoll.alerts.settings import OpenedAlertmanager
 from plimsoll.relay.alert import Alert
 from plimsoll.relay.times import read_time
 
@@ -72,6 +75,11 @@ class Running(NamedTuple):
 
 class Alertmanager(Peer):
     """Alertmanager, by version 2 of its API; see `Peer`."""
+
+    @classmethod
+    def members(cls, session: aiohttp.ClientSession, settings: OpenedAlertmanager) -> list[Self]:
+        """Give all of those that the file names."""
+        return [cls(session, url, access=settings) for url in settings.urls]
 
     async def alerts(self) -> list[Listed]:
         """List all alerts that fire, the silenced and inhibited ones, too.

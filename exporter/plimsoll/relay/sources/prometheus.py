@@ -11,6 +11,7 @@ from typing import ClassVar, NamedTuple
 
 import aiohttp
 
+from plimsoll.alerts.access import OpenedAccess
 from plimsoll.alerts.peer import ANSWER_SECONDS, Peer, PeerError
 from plimsoll.relay.lives.runs import Run, chunks, join, split
 from plimsoll.relay.sources.sent import Sent
@@ -60,8 +61,14 @@ class Prometheus(Peer):
         HTTPStatus.SERVICE_UNAVAILABLE: "it is starting or too busy: see its /-/ready and --query.timeout",
     }
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, seconds: float = ANSWER_SECONDS) -> None:
-        super().__init__(session, url, seconds)
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        seconds: float = ANSWER_SECONDS,
+        access: OpenedAccess | None = None,
+    ) -> None:
+        super().__init__(session, url, seconds, access)
         self._sent: tuple[str, Sent] | None = None
 
     async def now(self) -> Shown:
