@@ -13,6 +13,7 @@ from structlog.typing import EventDict
 
 from docker_proxy import Front
 from fake_engine import FakeEngine, fake_engine
+from pages import written
 from plimsoll.serve.metrics import Page
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.sources import events
@@ -72,7 +73,7 @@ def published(target: EngineTarget) -> Samples:
     """Give the page as it is now."""
     page = Page()
     target.picture()(page)
-    return Samples(page.encode(openmetrics=False))
+    return Samples(written(page))
 
 
 async def scrape(target: EngineTarget) -> Samples:

@@ -257,7 +257,8 @@ async def exporter(fake: FakeEngine) -> AsyncIterator[Exporter]:
 
 
 async def page(exporter: Exporter, seconds: float = 20) -> Samples:
-    return Samples((await exporter.scrape(seconds, openmetrics=False, compress=False)).decode())
+    pieces = await exporter.scrape(seconds, openmetrics=False, compress=False)
+    return Samples(b"".join(pieces).decode())
 
 
 @pytest.mark.parametrize("path", ["/version", "/info", "/containers/json", "/containers/.*/json"])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from pages import written
 from plimsoll.serve.collectors.sql import SqlCollector
 from plimsoll.serve.metrics import Page
 from plimsoll.serve.queries import planned
@@ -98,9 +99,9 @@ def age(state: ServerState, seconds: float) -> None:
 
 
 def page(collector: SqlCollector, state: ServerState) -> str:
-    written = Page()
-    collector.emit(written, state)
-    return written.encode(openmetrics=False)
+    drawn = Page()
+    collector.emit(drawn, state)
+    return written(drawn)
 
 
 def test_each_query_is_planned_once_in_each_of_its_databases(tmp_path: Path) -> None:

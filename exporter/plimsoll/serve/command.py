@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -38,21 +41,20 @@ async def serve(
     exporter = Exporter(lambda: load_settings(config_file))
     stopping = handle_signals(exporter.reload)
 
-    async def metrics(request: web.Request) -> web.Response:
+    async def metrics(request: web.Request) -> web.StreamResponse:
         openmetrics = prefers_openmetrics(request.headers.get("Accept", ""))
         compress = accepts_gzip(request.headers.get("Accept-Encoding", ""))
-        response = web.Response(
-            headers={
-                "Content-Type": OPENMETRICS_TYPE if openmetrics else METRICS_TYPE,
-                "Vary": "Accept, Accept-Encoding",
-            }
-        )
+        headers = {
+            "Content-Type": OPENMETRICS_TYPE if openmetrics else METRICS_TYPE,
+            "Vary": "Accept, Accept-Encoding",
+        }
         if compress:
-            response.headers["Content-Encoding"] = "gzip"
-        if request.method == "GET":
-            seconds = scrape_seconds(request, scrape_timeout)
-            response.body = await exporter.scrape(seconds, openmetrics=openmetrics, compress=compress)
-        return response
+            headers["Content-Encoding"] = "gzip"
+        if request.method == "HEAD":
+            return web.Response(headers=headers)
+        seconds = scrape_seconds(request, scrape_timeout)
+        pieces = await exporter.scrape(seconds, openmetrics=openmetrics, compress=compress)
+        return await _send(request, pieces, headers)
 
     application = make_application(
         title="Plimsoll exporter",
@@ -61,8 +63,23 @@ async def serve(
         is_ready=lambda: not stopping.is_set(),
         reload=exporter.reload,
     )
+    # What was made so far stays: no collection of garbage has to look through it, while all else waits.
+    gc.collect()
+    gc.freeze()
     async with listening(application, address, web_config) as url:
         _log.info("listening", url=url, version=__version__)
         await stopping.wait()
         _log.info("stopping")
         await exporter.stop()
+
+
+async def _send(
+    request: web.Request, pieces: Sequence[bytes], headers: Mapping[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers=headers)
+    response.content_length = sum(map(len, pieces))
+    await response.prepare(request)
+    for piece in pieces:
+        await response.write(piece)
+        await asyncio.sleep(0)  # whoever reads as fast as this is written must not keep others waiting
+    return response

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ import structlog
 from plimsoll.config import ConfigError
 from plimsoll.serve import self_metrics
 from plimsoll.serve.jobs import Report, SharedRun
-from plimsoll.serve.metrics import Page
+from plimsoll.serve.metrics import Page, compressed
 from plimsoll.serve.settings import Settings
 from plimsoll.serve.settings.containers import EngineSettings
 from plimsoll.serve.settings.postgres import Host, ServerSettings
@@ -58,11 +57,11 @@ class Exporter:
         # A thread of its own: names being resolved in the common ones must not keep a page waiting.
         self._writer = ThreadPoolExecutor(1, "page")
         self._collection = SharedRun(self._collect)
-        self._pages: dict[tuple[bool, bool], asyncio.Future[bytes]] = {}
+        self._pages: dict[tuple[bool, bool], asyncio.Future[list[bytes]]] = {}
         self._pages_show: Snapshot | None = None
 
-    async def scrape(self, seconds: float, *, openmetrics: bool, compress: bool) -> bytes:
-        """Give the page, within `seconds` and the little that it takes to write it.
+    async def scrape(self, seconds: float, *, openmetrics: bool, compress: bool) -> list[bytes]:
+        """Give the page in pieces, within `seconds` and the little that it takes to write it.
 
         Scrapes that share a finished collection share its page too.
         """
@@ -130,18 +129,22 @@ class Exporter:
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             [target.picture() for target in self._targets],
-            [job.report for target in self._targets for job in target.jobs() if job.report],
+            [report for target in self._targets for report in target.reports()],
             self._reload,
         )
 
-    def _write(self, snapshot: Snapshot, *, openmetrics: bool, compress: bool) -> bytes:
+    def _write(self, snapshot: Snapshot, *, openmetrics: bool, compress: bool) -> list[bytes]:
+        pieces = self._text(snapshot, openmetrics=openmetrics)
+        return list(compressed(pieces) if compress else pieces)
+
+    def _text(self, snapshot: Snapshot, *, openmetrics: bool) -> Iterator[bytes]:
         page = Page()
         for draw in snapshot.pictures:
             draw(page)
         self_metrics.emit(page, snapshot.reports, snapshot.reload)
-        text = page.encode(openmetrics=openmetrics) + self._process.encode(openmetrics=openmetrics)
-        body = (text + "# EOF\n" if openmetrics else text).encode()
-        return gzip.compress(body, compresslevel=1) if compress else body
+        yield from page.encode(openmetrics=openmetrics)
+        end = "# EOF\n" if openmetrics else ""
+        yield (self._process.encode(openmetrics=openmetrics) + end).encode()
 
 
 def _engine(settings: EngineSettings, former: EngineTarget | None) -> EngineTarget:

@@ -29,9 +29,13 @@ _PARAMETERS: dict[str, Any] = {
 
 
 class _Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    _LOOK_AGAIN = 60.0
+    """Seconds after which it is asked whether an answer has come that nobody told of."""
+
     async def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Wait for an operation; when cancelled stop at once, where psycopg would wait for the server."""
-        return await wait_async(gen, self.pgconn.socket)
+        # Without an interval psycopg asks again and again, and keeps a processor busy while the server works.
+        return await wait_async(gen, self.pgconn.socket, interval=self._LOOK_AGAIN)
 
 
 class Link:
