@@ -94,6 +94,13 @@ async def test_an_abandoned_statement_is_cancelled(database: Database) -> None:
     await asyncio.to_thread(eventually, lambda: sessions(database) == 0, 10)
 
 
+async def test_waiting_for_an_answer_takes_no_processor(newest_database: Database) -> None:
+    async with server_of(newest_database).connect() as connection:
+        before = time.process_time()
+        await connection.read("SELECT pg_sleep(0.5)")
+        assert time.process_time() - before < 0.1
+
+
 async def read_for_ever(server: PostgresServer) -> None:
     async with server.connect() as connection:
         await connection.read("SELECT pg_sleep(600)")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plimsoll.serve.sources.batches import read_in_batches
+from plimsoll.serve.sources.batches import Budget, Pace, read_in_batches, read_in_time
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import PostgresError, Reason, StatementRefusedError
 
@@ -91,3 +92,57 @@ async def test_a_lost_connection_ends_it() -> None:
     with pytest.raises(PostgresError, match="the connection is lost"):
         await read_in_batches(range(1500), 500, server.read)
     assert 1400 not in [oid for batch in server.batches for oid in batch]
+
+
+class SlowServer(Server):
+    """Takes its time for each object, on a clock that the test has set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        super().__init__({})
+        self.now = 1000.0
+        self.seconds = seconds
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    async def read(self, oids: Sequence[int]) -> list[Row]:
+        self.now += self.seconds * len(oids)
+        return await super().read(oids)
+
+
+async def test_where_objects_take_long_a_statement_is_about_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch, 0.05)
+
+    await read_in_batches(range(200), 100, server.read)
+
+    assert [len(batch) for batch in server.batches] == [100, 20, 20, 20, 20, 20]
+
+
+async def test_the_pace_is_kept_and_quickens_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch, 0.5)
+    pace = Pace(100)
+    await read_in_time(range(104), pace, server.read, Budget())
+    assert [len(batch) for batch in server.batches] == [100, 2, 2]
+
+    server.seconds = 0.001
+    server.batches.clear()
+    await read_in_time(range(200), pace, server.read, Budget())
+    assert [len(batch) for batch in server.batches] == [2, 4, 8, 16, 32, 64, 74]
+
+
+async def test_what_time_does_not_suffice_for_is_left_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch, 0.1)
+
+    read, refused, left = await read_in_time(range(100), Pace(20), server.read, Budget(3.5))
+
+    assert (len(read), refused) == (40, {})
+    assert left == list(range(40, 100))
+    assert [len(batch) for batch in server.batches] == [20, 10, 10]
+
+
+async def test_halves_that_time_does_not_suffice_for_are_left_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = SlowServer(monkeypatch, 0.1)
+    server.culprits = {3: "timeout"}
+
+    read, refused, left = await read_in_time(range(8), Pace(8), server.read, Budget(1.1))
+
+    assert (len(read), refused) == (0, {})
+    assert sorted(left) == [0, 1, 2, 3, 4, 5, 6, 7]

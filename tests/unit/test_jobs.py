@@ -128,7 +128,7 @@ async def test_a_job_that_succeeded_knows_when(quick_work: Work) -> None:
     assert done.report is not None
     assert done.report.success is True
     assert done.report.last_success is not None
-    assert done.report.labels == {"collector": "tables", "target": "main", "server": "main"}
+    assert done.report.labels == 'collector="tables",target="main",server="main"'
 
 
 async def test_a_job_is_not_repeated_before_its_interval_is_over(quick_work: Work) -> None:

@@ -9,13 +9,19 @@ from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
+from plimsoll.serve.metrics import LabelTemplate
 from plimsoll.serve.sources import SourceError
+from plimsoll.serve.sources.places import Occupancy, occupancy
 
 Result = TypeVar("Result")
 
 _log = structlog.get_logger(__name__)
 RETRY = 60.0
 """Seconds after which a failed collection is tried again, however long its interval."""
+_REST = 100
+"""What fails slowly rests that many times as long as it held a connection, but not beyond its interval."""
+_TOLD = ("collector", "target", "datname")
+"""Labels that log lines have."""
 
 
 def is_due(last_start: float | None, interval: float, now: float) -> bool:
@@ -30,7 +36,8 @@ def is_due(last_start: float | None, interval: float, now: float) -> bool:
 class Report(NamedTuple):
     """How a job fared when it last ended; durations are in seconds, times in seconds since the epoch."""
 
-    labels: Mapping[str, str]
+    labels: str
+    """As they stand between braces."""
     success: bool
     duration: float
     last_success: float | None
@@ -47,15 +54,21 @@ class Job:
         interval: float,
         work: Callable[[], Awaitable[None]],
     ) -> None:
+        self.collector = collector
+        self.interval = interval
         self._labels = {"collector": collector, "target": target, **labels}
-        self._interval = interval
+        self._rendered = LabelTemplate(self._labels)()
         self._work = work
         self._task: asyncio.Task[None] | None = None
         self._last_start: float | None = None
+        self.began: float | None = None
+        """When it was last begun (monotonic clock, in seconds)."""
+        self.occupancy: float | None = None
+        """For how many seconds it held connections when it last ran to its end."""
+        self.failures = 0
+        """How often it has failed since it last succeeded."""
         self.complaint: str | None = None
         self._gist: object = None
-        told = ("collector", "target", "datname")
-        self._log = _log.bind(**{name: self._labels[name] for name in told if name in self._labels})
         self.report: Report | None = None
 
     @property
@@ -68,22 +81,43 @@ class Job:
         """Whether it succeeded when it last ended; None before that."""
         return self.report.success if self.report else None
 
+    @property
+    def pause(self) -> float:
+        """The seconds from one beginning to the next: fewer after a failure, unless that took long."""
+        if not self.failures:
+            return self.interval
+        return min(self.interval, max(RETRY, _REST * (self.occupancy or 0.0)))
+
+    def is_due(self, now: float, pause: float) -> bool:
+        """Whether it is not under way, and was not begun for `pause` seconds."""
+        return not self.running and is_due(self._last_start, pause, now)
+
     async def refresh(self) -> None:
         """Start it if it is due, and wait for its end if it is under way. Never raises for its failure."""
-        interval = self._interval if self.success else min(self._interval, RETRY)
-        if not self.running and is_due(self._last_start, interval, time.monotonic()):
-            self._last_start = time.monotonic()
-            self._task = asyncio.create_task(self._run())
+        if self.is_due(time.monotonic(), self.pause):
+            self._start(time.monotonic())
         if self._task is not None:
             await asyncio.wait({self._task})
+
+    async def run(self, since: float) -> None:
+        """Start it, and wait for its end. The pause until the next time counts from `since`."""
+        self._start(since)
+        assert self._task is not None  # noqa: S101 - just started
+        await asyncio.wait({self._task})
 
     def cancel(self) -> None:
         """Abandon what is under way."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _run(self) -> None:
-        started = time.monotonic()
+    def _start(self, since: float) -> None:
+        self._last_start = since
+        self.began = time.monotonic()
+        self._task = asyncio.create_task(self._run(self.began))
+
+    async def _run(self, started: float) -> None:
+        occupied = Occupancy()
+        occupancy.set(occupied)  # the task's own, and gone with it
         complaint, gist, fault = None, None, None
         try:
             await self._work()
@@ -94,11 +128,13 @@ class Job:
             fault = error
         last_success = self.report.last_success if self.report else None
         self.report = Report(
-            self._labels,
+            self._rendered,
             success=complaint is None,
             duration=time.monotonic() - started,
             last_success=last_success if complaint else time.time(),
         )
+        self.occupancy = occupied.seconds
+        self.failures = self.failures + 1 if complaint else 0
         is_known = gist == self._gist
         self.complaint, self._gist = complaint, gist
         if not is_known:
@@ -106,12 +142,13 @@ class Job:
 
     def _tell(self, complaint: str | None, fault: Exception | None) -> None:
         """Log what has changed, not the same failure at every scrape."""
+        log = _log.bind(**{name: self._labels[name] for name in _TOLD if name in self._labels})
         if complaint is None:
-            self._log.info("collection works again")
+            log.info("collection works again")
         elif fault is None:
-            self._log.warning("collection failed", error=complaint)
+            log.warning("collection failed", error=complaint)
         else:
-            self._log.error("collector broke", exc_info=fault)
+            log.error("collector broke", exc_info=fault)
 
 
 class _Run(Generic[Result]):

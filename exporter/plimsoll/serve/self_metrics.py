@@ -10,7 +10,7 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from plimsoll import __version__
 from plimsoll.serve.jobs import Report
-from plimsoll.serve.metrics import Family, LabelTemplate, Page
+from plimsoll.serve.metrics import Family, LabelTemplate, Page, present
 
 _JOB = ("collector", "target")
 SUCCESS = Family("plimsoll_collector_success", "gauge", "Whether the last collection succeeded.", _JOB)
@@ -19,6 +19,13 @@ LAST_SUCCESS = Family(
     "plimsoll_collector_last_success_timestamp_seconds",
     "gauge",
     "When a collection last succeeded, in seconds since the epoch.",
+    _JOB,
+)
+INTERVAL = Family(
+    "plimsoll_collector_interval_seconds",
+    "gauge",
+    "After how many seconds a collection is repeated at present; longer than configured while many databases "
+    "take turns.",
     _JOB,
 )
 RELOADED = Family(
@@ -32,7 +39,7 @@ RELOADED_AT = Family(
     "When the configuration was last loaded, in seconds since the epoch.",
 )
 BUILD = Family("plimsoll_build_info", "gauge", "Always 1; the version is a label.", ("version",))
-FAMILIES = (SUCCESS, DURATION, LAST_SUCCESS, RELOADED, RELOADED_AT, BUILD)
+FAMILIES = (SUCCESS, DURATION, LAST_SUCCESS, INTERVAL, RELOADED, RELOADED_AT, BUILD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,10 @@ class ReloadResult:
 
 def emit(page: Page, reports: Iterable[Report], reload: ReloadResult) -> None:
     """Add the exporter's own samples."""
-    labelled = [(LabelTemplate(report.labels)(), report) for report in reports]
-    page.add(SUCCESS, [(labels, int(report.success)) for labels, report in labelled])
-    page.add(DURATION, [(labels, report.duration) for labels, report in labelled])
-    page.add(
-        LAST_SUCCESS,
-        [(labels, report.last_success) for labels, report in labelled if report.last_success is not None],
-    )
+    listed = list(reports)
+    page.add(SUCCESS, [(report.labels, int(report.success)) for report in listed])
+    page.add(DURATION, [(report.labels, report.duration) for report in listed])
+    page.add(LAST_SUCCESS, present((report.labels, report.last_success) for report in listed))
     page.add(RELOADED, [("", int(reload.successful))])
     page.add(RELOADED_AT, [("", reload.loaded_at)])
     page.add(BUILD, [(LabelTemplate({"version": __version__})(), 1)])

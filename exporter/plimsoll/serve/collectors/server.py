@@ -35,6 +35,7 @@ class ServerCollector:
         labels = state.settings.target_labels
         self._up_labels = LabelTemplate(labels)()
         self._reason_labels = LabelTemplate(labels, ("reason",))
+        self._rows: list[Row] | None = None
         self._job = Job(self.name, state.settings.name, labels, 0, self._look)
 
     def jobs(self) -> Iterable[Job]:
@@ -45,7 +46,9 @@ class ServerCollector:
         async with self._state.server.connect() as connection:
             rows = await connection.read(_STATEMENT)
             self._state.own_datname = connection.datname
-        self._state.databases, self._state.left_out = sort_out(rows, self._state.settings.databases)
+        if rows != self._rows:  # otherwise nobody needs to look again at thousands of names
+            self._rows = rows
+            self._state.databases, self._state.left_out = sort_out(rows, self._state.settings.databases)
 
     def emit(self, page: Page, known: ServerState) -> None:
         """Publish whether the server is up, and the databases that are left out."""

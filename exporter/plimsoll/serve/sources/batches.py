@@ -6,10 +6,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason, StatementRefusedError
+
+_STATEMENT_SECONDS = 1.0
+"""Seconds that a statement about many objects is to take."""
 
 
 class Budget:
@@ -42,13 +45,66 @@ def oldest_first(oids: Iterable[int], known: Mapping[int, Measured]) -> list[int
     return sorted(oids, key=lambda oid: known[oid].measured_at if oid in known else 0.0)
 
 
+class Pace:
+    """How many objects a statement is about: at most so many, and so many that it takes about a second.
+
+    A statement that its timeout ends has cost all of that time, and measured nothing.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.size = most
+
+    def learn(self, count: int, seconds: float) -> None:
+        """Take into account that a statement about `count` objects took so long."""
+        fitting = round(count * _STATEMENT_SECONDS / seconds) if seconds > 0 else self._most
+        self.size = max(1, min(self._most, fitting, 2 * self.size))
+
+
+class Reading(NamedTuple):
+    """What was read about many objects."""
+
+    rows: list[Row]
+    refused: dict[int, Reason]
+    """Objects that could not be read."""
+    left: list[int]
+    """Objects that the time did not suffice for."""
+
+
+async def read_in_time(
+    oids: Sequence[int], pace: Pace, read: Callable[[Sequence[int]], Awaitable[list[Row]]], budget: Budget
+) -> Reading:
+    """Read about `oids`, until all is read or the time is up.
+
+    Raises:
+        PostgresError: the connection failed, so nothing more can be read.
+    """
+    reading = Reading([], {}, [])
+    ahead = deque(oids)
+    halves: list[Sequence[int]] = []
+    while (ahead or halves) and not budget.is_spent:
+        batch = halves.pop() if halves else [ahead.popleft() for _ in range(min(pace.size, len(ahead)))]
+        started = time.monotonic()
+        try:
+            reading.rows.extend(await read(batch))
+        except StatementRefusedError as error:
+            if len(batch) == 1:
+                reading.refused[batch[0]] = error.reason
+            else:
+                middle = len(batch) // 2
+                halves += (batch[middle:], batch[:middle])
+        pace.learn(len(batch), time.monotonic() - started)
+    reading.left.extend(oid for batch in (*reversed(halves), ahead) for oid in batch)
+    return reading
+
+
 async def read_in_batches(
     oids: Sequence[int],
     size: int,
     read: Callable[[Sequence[int]], Awaitable[list[Row]]],
     budget: Budget | None = None,
 ) -> tuple[list[Row], dict[int, Reason]]:
-    """Read about `oids`, at most `size` at a time.
+    """Read about `oids`, at most `size` at a time, and fewer where statements take long.
 
     Returns:
         The rows, and the objects that could not be read with the reason for each; those that the budget
@@ -57,21 +113,5 @@ async def read_in_batches(
     Raises:
         PostgresError: the connection failed, so nothing more can be read.
     """
-    budget = budget or Budget()
-    rows: list[Row] = []
-    refused: dict[int, Reason] = {}
-    waiting = deque(oids[start : start + size] for start in range(0, len(oids), size))
-    while waiting:
-        batch = waiting.popleft()
-        if budget.is_spent:
-            refused |= dict.fromkeys(batch, "timeout")
-            continue
-        try:
-            rows += await read(batch)
-        except StatementRefusedError as error:
-            if len(batch) == 1:
-                refused[batch[0]] = error.reason
-            else:
-                middle = len(batch) // 2
-                waiting.extendleft((batch[middle:], batch[:middle]))
-    return rows, refused
+    rows, refused, left = await read_in_time(oids, Pace(size), read, budget or Budget())
+    return rows, refused | dict.fromkeys(left, "timeout")

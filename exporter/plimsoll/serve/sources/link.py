@@ -14,6 +14,8 @@ from psycopg.types.string import TextLoader
 from psycopg.waiting import wait_async
 
 Row = tuple[Any, ...]
+_LOOK_AGAIN = 60.0
+"""Seconds after which it is asked whether an answer has come that nobody told of."""
 
 
 class Link(psycopg.AsyncConnection[Row]):
@@ -65,7 +67,8 @@ class Link(psycopg.AsyncConnection[Row]):
 
     async def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Wait for an operation; when cancelled stop at once, where psycopg would wait for the server."""
-        return await wait_async(gen, self.pgconn.socket)
+        # Without an interval psycopg asks again and again, and keeps a processor busy while the server works.
+        return await wait_async(gen, self.pgconn.socket, interval=_LOOK_AGAIN)
 
     async def leave(self) -> int | None:
         """Close, ending what still runs; give a socket that stays open until the backend has gone."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 Farewell = Callable[[], Awaitable[int | None]]
@@ -30,21 +33,50 @@ class Place:
     """Ends the backend from outside, as far as that is possible; it never raises."""
 
 
+@dataclass
+class Occupancy:
+    """For how many seconds somebody has held places, waiting for them not included."""
+
+    seconds: float = 0.0
+
+
+occupancy: ContextVar[Occupancy | None] = ContextVar("occupancy", default=None)
+"""Where the present task wants the time counted for which it holds places."""
+
+
+def places_for_long_work(limit: int) -> int:
+    """Give how many of `limit` connections long work may have: one is the probe's, unless it is alone."""
+    return max(1, limit - 1)
+
+
 class Places:
     """At most `limit` connections to one host, whoever asks, also across reloads.
 
     A place is free again when the backend has gone, not when we stop caring: a server that hangs keeps
     at most `limit` of our connections, however often it is scraped. Long work leaves one place to the
-    probe that tells whether the server is up (unless there is only one).
+    probe that tells whether the server is up (unless there is only one). Who has waited longest is next.
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self._limit = limit
         self._taken: set[Place] = set()
+        # Not deques: whoever gives up leaves from the middle.
+        self._waiting_briefly: OrderedDict[asyncio.Future[Place], None] = OrderedDict()
+        self._waiting_long: OrderedDict[asyncio.Future[Place], None] = OrderedDict()
         self._freed = asyncio.Event()
-        self._turns = 0
+        self._turned_at = -math.inf
         self._leaving: set[asyncio.Task[None]] = set()
         self._spare: Places | None = None
+
+    @property
+    def limit(self) -> int:
+        """How many connections there may be."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = limit
+        self._admit()
 
     @property
     def for_ending(self) -> Places:
@@ -67,7 +99,7 @@ class Places:
 
     def is_free(self, *, long_work: bool) -> bool:
         """Whether there is a place at once."""
-        if long_work and sum(place.long_work for place in self._taken) >= max(1, self.limit - 1):
+        if long_work and sum(place.long_work for place in self._taken) >= places_for_long_work(self.limit):
             return False
         return len(self._taken) < self.limit
 
@@ -78,25 +110,52 @@ class Places:
         Raises:
             TimeoutError: for `patience` seconds no long work has come to its end.
         """
-        await self._wait(long_work=long_work, patience=patience)
-        place = Place(long_work)
-        self._taken.add(place)
+        place = await self._granted(long_work=long_work, patience=patience)
+        loop = asyncio.get_running_loop()
+        since = loop.time()
         try:
             yield place
         finally:
+            if counted := occupancy.get():
+                counted.seconds += loop.time() - since
             task = asyncio.create_task(self._leave(place))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    async def _wait(self, *, long_work: bool, patience: float | None) -> None:
+    async def _granted(self, *, long_work: bool, patience: float | None) -> Place:
         """Wait for a place; where many are waited for, those who wait long are not to give up."""
-        async with asyncio.timeout(patience) as limit:
-            while not self.is_free(long_work=long_work):
-                turns = self._turns
-                self._freed.clear()
-                await self._freed.wait()
-                if patience is not None and self._turns > turns:
-                    limit.reschedule(asyncio.get_running_loop().time() + patience)
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        granted: asyncio.Future[Place] = loop.create_future()
+        waiting = self._waiting_long if long_work else self._waiting_briefly
+        waiting[granted] = None
+        self._admit()
+        try:
+            while not granted.done():
+                rest = None if patience is None else max(since, self._turned_at) + patience - loop.time()
+                if rest is not None and rest <= 0:
+                    raise TimeoutError
+                await asyncio.wait({granted}, timeout=rest)
+            return granted.result()
+        except BaseException:
+            waiting.pop(granted, None)
+            if granted.done():  # just now, to one who is leaving: the next is to have it
+                self._free(granted.result())
+            raise
+
+    def _admit(self) -> None:
+        """Give what is free to those who have waited longest, the probe first."""
+        for waiting, long_work in ((self._waiting_briefly, False), (self._waiting_long, True)):
+            while waiting and self.is_free(long_work=long_work):
+                granted, _ = waiting.popitem(last=False)
+                place = Place(long_work)
+                self._taken.add(place)
+                granted.set_result(place)
+
+    def _free(self, place: Place) -> None:
+        self._taken.discard(place)
+        self._freed.set()
+        self._admit()
 
     async def settle(self, seconds: float) -> None:
         """Wait `seconds` until the given-up backends have gone, and end those that stay."""
@@ -122,9 +181,9 @@ class Places:
             descriptors = [await farewell() for farewell in place.farewells]
             await _gone(place, [open_ for open_ in descriptors if open_ is not None])
         finally:
-            self._taken.discard(place)
-            self._turns += place.long_work
-            self._freed.set()
+            if place.long_work:
+                self._turned_at = asyncio.get_running_loop().time()
+            self._free(place)
 
 
 async def _gone(place: Place, descriptors: Iterable[int]) -> None:

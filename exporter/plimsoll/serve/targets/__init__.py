@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from plimsoll.serve.collectors import Collector
-from plimsoll.serve.jobs import Job
+from plimsoll.serve.jobs import Job, Report
 from plimsoll.serve.metrics import Page
 
 State = TypeVar("State")
@@ -24,6 +24,7 @@ class Target(ABC, Generic[State]):
         self.state = state
         self._stopped = False
         self._collectors = [collector(state) for collector in collectors]
+        self._listed: Sequence[Job] = ()
 
     @property
     def probe(self) -> Job:
@@ -40,13 +41,21 @@ class Target(ABC, Generic[State]):
         """Give the jobs of all its collectors."""
         return [job for collector in self._collectors for job in collector.jobs()]
 
+    def reports(self) -> list[Report]:
+        """Tell how each job that there was at the last collection has fared."""
+        return [job.report for job in (self.probe, *self._listed) if job.report]
+
     async def collect(self) -> None:
         """Do what is due, and wait for what is under way. Never raises for a failure."""
         if not self._stopped:
             await self.probe.refresh()
         if self.is_found and not self._stopped:
-            others = self._collectors[1:]
-            await asyncio.gather(*(job.refresh() for collector in others for job in collector.jobs()))
+            self._listed = [job for collector in self._collectors[1:] for job in collector.jobs()]
+            await self._refresh(self._listed)
+
+    async def _refresh(self, jobs: Sequence[Job]) -> None:
+        """Do what is due of the jobs that come after the probe."""
+        await asyncio.gather(*(job.refresh() for job in jobs))
 
     @abstractmethod
     def known(self) -> State:
