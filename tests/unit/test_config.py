@@ -25,6 +25,7 @@ FIXTURES = Path(__file__).parents[1] / "fixtures" / "config"
 GOOD = sorted((FIXTURES / "good").glob("*.yml"))
 BAD = sorted((FIXTURES / "bad").glob("*.yml"))
 CERTIFICATES = FIXTURES / "certificates"
+DESIGN = FIXTURES.parent / "alerts" / "pairs" / "in-design.yml"
 OPENSSL = re.compile(r"\[[^\]]+\] [^\n]* \(_ssl\.c:[0-9]+\)")
 PASSWORD = "hunter2"
 SERVER = "postgres:\n  servers:\n    - name: main\n      dsn: host=db\n"
@@ -89,7 +90,12 @@ def test_a_minimal_file_has_the_defaults() -> None:
     assert server.parameters == {"user": "plimsoll", "host": "db", "dbname": "postgres"}
     assert server.hosts == (Host("db", "5432"),)
     assert server.databases.wanted("anything")
-    assert (server.databases.interval, server.tables.interval) == (60, 60)
+    assert (server.databases.interval, server.tables.interval, server.tables.full_interval) == (60, 60, 3600)
+    assert (server.tables.limit, server.tables.partitions, server.tables.statistics) == (
+        1000,
+        "roll_up",
+        False,
+    )
     assert server.max_connections == 2
     assert (server.connect_timeout, server.statement_timeout, server.lock_timeout) == (5, 10, 0.1)
     assert server.max_age == 6 * 3600
@@ -101,12 +107,23 @@ def test_a_full_file_has_its_values() -> None:
     assert main.target_labels == {"server": "main", "organization": "acme", "region": "eu ⚓"}
     assert main.parameters["password"] == PASSWORD
     assert main.hosts == (Host("db", "5433"),)
-    assert (main.databases.interval, main.tables.interval) == (300, 5400)
+    assert (main.databases.interval, main.tables.interval, main.tables.full_interval) == (300, 5400, 43200)
+    assert (main.tables.limit, main.tables.partitions, main.tables.statistics) == (0, "roots_only", True)
     assert main.max_connections == 7
     assert (main.connect_timeout, main.statement_timeout, main.lock_timeout) == (0.5, 60, 1)
     assert main.max_age == 86400
     assert second.parameters == {"host": "db2", "user": "plimsoll", "password": PASSWORD}
     assert second.target_labels == {"server": "second", "since": "2024-01-01"}
+
+
+def test_the_servers_of_the_designs_example_are_accepted() -> None:
+    (server,) = Document.read(DESIGN).sections(Measured).postgres.servers
+
+    assert (server.tables.full_interval, server.tables.limit, server.tables.partitions) == (
+        3600,
+        500,
+        "roll_up",
+    )
 
 
 def test_a_minimal_engine_has_the_defaults() -> None:

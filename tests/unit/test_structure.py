@@ -16,7 +16,7 @@ import pytest
 
 import plimsoll
 from plimsoll.alerts.labels import RESERVED_LABELS
-from plimsoll.serve import self_metrics
+from plimsoll.serve import self_metrics, table_series, table_statistics
 from plimsoll.serve.collectors import COLLECTORS, Collector
 from plimsoll.serve.metrics import Family
 from relay_page import Published, families
@@ -45,18 +45,28 @@ FOR_ALL = {"logs", "shipped", "__version__"}
 MAY_KNOW = {
     "settings": set(),
     "metrics": set(),
-    "jobs": {"sources.SourceError"},
+    "jobs": {"metrics", "sources.SourceError", "sources.places"},
     "sources": {"settings"},
     "lives": {"sources.answers"},  # pure bookkeeping, and so is the inventory
     "inventory": {"sources.answers", "lives"},
-    "state": {"settings", "metrics", "sources", "inventory"},
+    "state": {"settings", "metrics", "sources", "inventory", "selection", "roots"},
     "series": {"settings", "metrics", "sources", "state"},  # pure, too
+    "selection": set(),  # pure, too
+    "roots": {"selection"},
+    "passes": {"settings", "sources", "state", "selection", "roots"},
+    "table_series": {"metrics", "state", "roots"},
+    "table_statistics": {"metrics", "state"},
     "queries": {"settings", "jobs", "sources", "state"},
     "collectors": {
         *("settings", "metrics", "jobs", "sources", "lives", "inventory", "state", "series", "queries"),
+        *("passes", "table_series", "table_statistics"),
     },
     "self_metrics": {"metrics", "jobs"},
-    "targets": {"settings", "metrics", "jobs", "sources", "inventory", "state", "collectors"},
+    "rotation": {"jobs"},
+    "targets": {
+        *("settings", "metrics", "jobs", "sources", "inventory", "state", "collectors", "self_metrics"),
+        "rotation",
+    },
     "check": {"settings", "sources", "state", "series", "queries", "collectors", "targets"},
     "exporter": {"settings", "metrics", "jobs", "sources", "targets", "self_metrics"},
     "command": {"settings", "exporter"},
@@ -65,9 +75,9 @@ MAY_KNOW = {
 """The layers of `plimsoll.serve`, and which others each may import."""
 
 ALERTS = (
-    *("units", "labels", "matchers", "writing", "shape", "catalogue", "settings", "effective"),
-    *("mistakes", "merging", "selection", "compiler", "routing", "routes", "peer", "rollout", "rendering"),
-    *("explain", "runbooks", "shipping", "command"),
+    *("units", "labels", "matchers", "writing", "shape", "access", "catalogue", "settings", "effective"),
+    *("mistakes", "merging", "selection", "compiler", "routing", "routes", "failures", "peer", "rollout"),
+    *("rendering", "explain", "runbooks", "shipping", "command"),
 )
 """The layers of `plimsoll.alerts`: each may import those before it."""
 
@@ -91,6 +101,9 @@ CADVISOR_NAMES = {
 }
 """Names without the unit or the _total that they ought to have: cAdvisor's, which dashboards ask for."""
 
+OF_THE_VIEW = {family.name for family in table_statistics.FAMILIES}
+"""Columns of pg_stat_user_tables, whose names postgres_exporter gave to metrics as they are."""
+
 LABELS = {
     "pg": ("server",),
     "container": ("engine", "id", "name", "image"),
@@ -98,6 +111,9 @@ LABELS = {
     "plimsoll": (),
 }
 """What every family of a prefix has at least."""
+
+DEFINERS = (self_metrics, table_series, table_statistics)
+"""Modules that define families apart from a collector."""
 
 FAMILIES = [family for collector in COLLECTORS for family in collector.families]
 FAMILIES += self_metrics.FAMILIES
@@ -244,7 +260,7 @@ def test_no_statement_writes() -> None:
         assert not re.search(r"\b(INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|LOCK|SET|ANALYZE|VACUUM)\s", code)
 
 
-@pytest.mark.parametrize("definer", [*COLLECTORS, self_metrics], ids=lambda definer: definer.__name__)
+@pytest.mark.parametrize("definer", [*COLLECTORS, *DEFINERS], ids=lambda definer: definer.__name__)
 def test_every_family_is_defined_beside_its_collector(definer: type[Collector[Any]] | ModuleType) -> None:
     source = inspect.getsourcefile(definer)
     assert source
@@ -256,7 +272,10 @@ def test_every_family_is_defined_beside_its_collector(definer: type[Collector[An
         and node.func.id == "Family"
         and isinstance(node.args[0], ast.Constant)
     ]
-    families = definer.FAMILIES if isinstance(definer, ModuleType) else definer.families
+    if isinstance(definer, ModuleType):
+        families = set(definer.FAMILIES)
+    else:
+        families = set(definer.families).difference(*(module.FAMILIES for module in DEFINERS))
 
     assert sorted(defined) == sorted(family.name for family in families)
 
@@ -279,10 +298,10 @@ def test_families_follow_the_conventions_for_names(family: Family | Published) -
     assert not re.search(
         r"_(ms|millis\w*|micros\w*|minutes|hours|kb|mb|gb|kib|mib|gib|percent)(_|$)", family.name
     )
-    assert not family.name.endswith(("_sum", "_count", "_bucket", "_created"))
     assert family.name.endswith("_total") == (family.kind == "counter")
     assert family.help.endswith(".")
-    if family.name not in CADVISOR_NAMES:
+    if family.name not in CADVISOR_NAMES | OF_THE_VIEW:
+        assert not family.name.endswith(("_sum", "_count", "_bucket", "_created"))
         assert family.kind != "unknown"
         in_unit = re.search(r"size|memory|time|duration", family.name)
         if in_unit or re.search(r"[Bb]ytes|in seconds|Microseconds", family.help):

@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
+from plimsoll.serve import table_series, table_statistics
 from plimsoll.serve.jobs import RETRY, Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
-from plimsoll.serve.sources.batches import Budget, oldest_first, read_in_batches
+from plimsoll.serve.passes import combine, due, show
+from plimsoll.serve.settings.postgres import TableSettings
+from plimsoll.serve.sources.batches import Budget, read_in_batches
+from plimsoll.serve.sources.catalogue import Look, look
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
-from plimsoll.serve.state.postgres import Database, ServerState, Table, TablePass
+from plimsoll.serve.state.postgres import Database, ServerState
+from plimsoll.serve.state.tables import CAUSES, Cause, Shown, TablePass
 
 _DATABASE = ("server", "datname")
-_TABLE = (*_DATABASE, "schemaname", "relname")
-SIZE = Family(
-    "pg_stat_user_tables_size_bytes",
-    "gauge",
-    "Disk space used by the table with its TOAST and its indexes, as pg_total_relation_size gives it.",
-    _TABLE,
-)
-TABLE_SIZE = Family(
-    "pg_stat_user_tables_table_size_bytes",
-    "gauge",
-    "Disk space used by the table with its TOAST and maps but without indexes, as pg_table_size gives it.",
-    _TABLE,
-)
-TOAST_SIZE = Family(
-    "pg_stat_user_tables_toast_size_bytes",
-    "gauge",
-    "Disk space used by the table's TOAST relation with its index; a part of the table size.",
-    _TABLE,
-)
-INDEX_SIZE = Family(
-    "pg_stat_user_tables_index_size_bytes",
-    "gauge",
-    "Disk space used by the table's indexes, as pg_indexes_size gives it.",
-    _TABLE,
-)
-LIVE = Family("pg_stat_user_tables_n_live_tup", "gauge", "Estimated number of live rows.", _TABLE)
-DEAD = Family("pg_stat_user_tables_n_dead_tup", "gauge", "Estimated number of dead rows.", _TABLE)
-UNATTRIBUTED = Family(
-    "pg_unattributed_size_bytes",
-    "gauge",
-    "Database size minus its measured tables: catalogues, large objects, files without an owner.",
-    _DATABASE,
-)
 UNMEASURED = Family(
     "pg_tables_unmeasured",
     "gauge",
@@ -63,10 +35,16 @@ OLDEST = Family(
     "When the oldest of the last known table sizes was measured, in seconds since the epoch.",
     _DATABASE,
 )
+MEASURED = Family(
+    "pg_tables_measured",
+    "gauge",
+    "Tables that the last pass measured, by the reason; it repeats the sizes of all others.",
+    (*_DATABASE, "reason"),
+)
 _REASONS: tuple[Reason, ...] = ("locked", "denied", "timeout", "failed")
 _BATCH = 500
-_TABLES = statement("tables")
 _SIZES = statement("table_sizes")
+_STATISTICS = statement("table_statistics")
 
 
 class TablesCollector:
@@ -74,13 +52,9 @@ class TablesCollector:
 
     name: ClassVar[str] = "tables"
     families: ClassVar[tuple[Family, ...]] = (
-        SIZE,
-        TABLE_SIZE,
-        TOAST_SIZE,
-        INDEX_SIZE,
-        LIVE,
-        DEAD,
-        UNATTRIBUTED,
+        *table_series.FAMILIES,
+        *table_statistics.FAMILIES,
+        MEASURED,
         UNMEASURED,
         OLDEST,
     )
@@ -90,17 +64,19 @@ class TablesCollector:
         labels = state.settings.target_labels
         self._database_labels = LabelTemplate(labels, ("datname",))
         self._reason_labels = LabelTemplate(labels, ("datname", "reason"))
-        self._table_labels = LabelTemplate(labels, ("datname", "schemaname", "relname"))
         self._jobs: dict[Database, Job] = {}
+        self._jobs_of: tuple[Database, ...] = ()
 
     def jobs(self) -> Iterable[Job]:
         """Give one job for each database; those of vanished databases are abandoned."""
-        former = self._jobs
-        self._jobs = {
-            database: former.get(database) or self._job(database) for database in self._state.databases
-        }
-        for vanished in former.keys() - self._jobs.keys():
-            former[vanished].cancel()
+        if self._jobs_of is not self._state.databases:
+            former = self._jobs
+            self._jobs_of = self._state.databases
+            self._jobs = {database: former.get(database) or self._job(database) for database in self._jobs_of}
+            for vanished in former.keys() - self._jobs.keys():
+                former[vanished].cancel()
+            watched = {database.oid for database in self._jobs_of}
+            self._state.passes = {oid: last for oid, last in self._state.passes.items() if oid in watched}
         return self._jobs.values()
 
     def _job(self, database: Database) -> Job:
@@ -116,46 +92,54 @@ class TablesCollector:
     async def _measure(self, database: Database) -> None:
         if not database.may_connect:
             raise PostgresError(f"no privilege CONNECT on database {database.name}")
-        now = time.time()
-        patience = self._state.settings.tables.interval + RETRY
-        connecting = self._state.server.connect(database.name, long_work=True, patience=patience)
-        async with connecting as connection:
-            listed = await connection.read(_TABLES)
-            last = self._state.passes.get(database.oid)
-            former = last.tables if last else {}
-            oids = oldest_first([row[0] for row in listed], former)
-            budget = Budget.of_pass(self._state.settings.statement_timeout)
-            sizes, refused = await _measure_tables(connection, oids, budget)
-        result = combine(former, listed, sizes, refused, now)
-        watched = {database.oid for database in self._state.databases}
-        kept = {oid: other for oid, other in self._state.passes.items() if oid in watched}
-        self._state.passes = kept | {database.oid: result}
-        _complain_about(listed, refused)
+        last = self._state.passes.get(database.oid)
+        try:
+            result, complaint = await self._pass_over(database, last)
+        except PostgresError:
+            if last:
+                self._keep(database, replace(last, statistics={}))  # counters are never repeated
+            raise
+        self._keep(database, result)
+        if complaint:
+            raise PostgresError(complaint)
+
+    def _keep(self, database: Database, result: TablePass) -> None:
+        self._state.passes = {**self._state.passes, database.oid: result}
+
+    async def _pass_over(self, database: Database, last: TablePass | None) -> tuple[TablePass, str | None]:
+        settings = self._state.settings
+        patience = settings.tables.interval + RETRY
+        async with self._state.server.connect(database.name, long_work=True, patience=patience) as connection:
+            now = time.time()
+            seen = await look(connection, last.look if last else None)
+            causes = await asyncio.to_thread(due, seen, last, now, settings.tables.full_interval)
+            budget = Budget.of_pass(settings.statement_timeout)
+            sizes, refused = await _measure_tables(connection, list(causes), budget)
+            result = await asyncio.to_thread(
+                _conclude, seen, last, causes, sizes, refused, now, settings.tables
+            )
+            if settings.tables.statistics:
+                shown = list(result.shown.tables.published)
+                rows, _ = await read_in_batches(
+                    shown, _BATCH, partial(_read, connection, _STATISTICS), budget
+                )
+                result = replace(result, statistics={oid: values for oid, *values in rows})
+        return result, _complaint(seen.rows, refused)
 
     def emit(self, page: Page, known: ServerState) -> None:
         """Publish the tables of each database that still exists, while they are not too old."""
         for database in known.databases:
             if last := known.passes.get(database.oid):
-                tables = [
-                    table for table in last.tables.values() if table.measured_at >= known.oldest_allowed
-                ]
-                self._emit_tables(page, database, tables)
-                self._emit_pass(page, database, last)
+                labels = self._database_labels(database.name)
                 size = known.size_of(database)
-                if size is not None and len(tables) == last.listed:  # else bytes of a table would be nobody's
-                    rest = size - sum(table.size for table in tables)
-                    page.add(UNATTRIBUTED, [(self._database_labels(database.name), rest)])
-
-    def _emit_tables(self, page: Page, database: Database, tables: Sequence[Table]) -> None:
-        labels = [self._table_labels(database.name, table.schema, table.name) for table in tables]
-        page.add(SIZE, zip(labels, [table.size for table in tables], strict=True))
-        page.add(TABLE_SIZE, zip(labels, [table.table_size for table in tables], strict=True))
-        page.add(TOAST_SIZE, zip(labels, [table.toast for table in tables], strict=True))
-        page.add(INDEX_SIZE, zip(labels, [table.indexes for table in tables], strict=True))
-        page.add(LIVE, zip(labels, [table.live for table in tables], strict=True))
-        page.add(DEAD, zip(labels, [table.dead for table in tables], strict=True))
+                table_series.emit(page, labels, last, size, known.oldest_allowed)
+                if known.up:
+                    table_statistics.emit(page, labels, last)
+                self._emit_pass(page, database, last)
 
     def _emit_pass(self, page: Page, database: Database, last: TablePass) -> None:
+        causes = ((self._reason_labels(database.name, cause), last.measured[cause]) for cause in CAUSES)
+        page.add(MEASURED, causes)
         page.add(UNMEASURED, self._unmeasured(database, last))
         measured = (table.measured_at for table in last.tables.values())
         page.add(OLDEST, [(self._database_labels(database.name), min(measured, default=last.began_at))])
@@ -163,6 +147,19 @@ class TablesCollector:
     def _unmeasured(self, database: Database, last: TablePass) -> Iterator[Sample]:
         for reason in _REASONS:
             yield self._reason_labels(database.name, reason), last.unmeasured[reason]
+
+
+def _conclude(
+    seen: Look,
+    last: TablePass | None,
+    causes: Mapping[int, Cause],
+    sizes: Iterable[Row],
+    refused: Mapping[int, Reason],
+    now: float,
+    settings: TableSettings,
+) -> TablePass:
+    result = combine(seen, last, causes, sizes, refused, now)
+    return replace(result, shown=show(seen, result.tables, last.shown if last else Shown(), settings, now))
 
 
 async def _measure_tables(
@@ -173,7 +170,7 @@ async def _measure_tables(
     A table whose TOAST relation was exchanged while it was measured gives NULL once, like a dropped
     one: what gave NULL is asked for again.
     """
-    read = partial(_read, connection)
+    read = partial(_read, connection, _SIZES)
     rows, refused = await read_in_batches(oids, _BATCH, read, budget)
     vanished = [row[0] for row in rows if not row[1] and None in row]
     again, refused_again = await read_in_batches(vanished, _BATCH, read, budget)
@@ -182,31 +179,13 @@ async def _measure_tables(
     return [row for row in rows if None not in row], refused | refused_again | locked
 
 
-async def _read(connection: Connection, oids: Sequence[int]) -> list[Row]:
-    return await connection.read(_SIZES, {"oids": array(oids)})
+async def _read(connection: Connection, text: str, oids: Sequence[int]) -> list[Row]:
+    return await connection.read(text, {"oids": array(oids)})
 
 
-def _complain_about(listed: Sequence[Row], refused: Mapping[int, Reason]) -> None:
-    """Raise for what is not in the order of things; a lock is, and passes."""
+def _complaint(listed: Sequence[Row], refused: Mapping[int, Reason]) -> str | None:
+    """Say what is not in the order of things; a lock is, and passes."""
     reasons = {oid: reason for oid, reason in refused.items() if reason != "locked"}
     if bad := [f"{schema}.{name} ({reasons[oid]})" for oid, schema, name, *_ in listed if oid in reasons]:
-        raise PostgresError(f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}")
-
-
-def combine(
-    former: Mapping[int, Table],
-    listed: Iterable[Row],
-    sizes: Iterable[Row],
-    refused: Mapping[int, Reason],
-    now: float,
-) -> TablePass:
-    """Join names and tuples with new sizes; a table that was refused keeps its former ones."""
-    measured = {oid: (heap, toast, indexes) for oid, _, heap, toast, indexes in sizes}
-    tables = {}
-    for oid, schema, name, live, dead in listed:
-        if oid in measured:
-            tables[oid] = Table(schema, name, live, dead, *measured[oid], measured_at=now)
-        elif oid in refused and (last := former.get(oid)):
-            tables[oid] = replace(last, schema=schema, name=name, live=live, dead=dead)
-    never_measured = sum(oid not in tables for oid in refused)
-    return TablePass(tables, Counter(refused.values()), len(tables) + never_measured, now)
+        return f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}"
+    return None

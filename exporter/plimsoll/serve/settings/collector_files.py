@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OURS = re.compile(
     r"plimsoll_.*|process_.*|container_.*|machine_.*|pg_up|pg_databases_left_out|pg_database_size_bytes"
     r"|pg_stat_user_tables_.*|pg_partition_root_.*|pg_other_tables(_.*)?|pg_unattributed_size_bytes"
-    r"|pg_tables_unmeasured|pg_sizes_oldest_timestamp_seconds"
+    r"|pg_tables_(un)?measured|pg_(database_)?sizes_oldest_timestamp_seconds"
 )
 _OF_PROMETHEUS = re.compile(r"up|scrape_.*|ALERTS|ALERTS_FOR_STATE")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")

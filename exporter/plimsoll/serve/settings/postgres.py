@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import cached_property, partial
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, StrictBool, ValidationInfo, field_validator
 
 from plimsoll.alerts.labels import OwnLabel
 from plimsoll.config import Section
@@ -28,15 +28,24 @@ class Host(NamedTuple):
 
 
 class DatabaseSettings(Selection):
-    """Which databases are watched, and how often their sizes are asked for."""
+    """Which databases are watched, how often their sizes are asked for, and for how long at a time."""
 
     interval: Duration = 60.0
+    timeout: Timeout = 30.0
 
 
 class TableSettings(Section):
-    """How often the tables of each database are measured."""
+    """How the tables of each database are measured, and which of them have series of their own."""
 
     interval: Duration = 60.0
+    """How often they are looked at."""
+    full_interval: Duration = 3600.0
+    """Within which time each is measured again, though nothing seems to have changed."""
+    limit: WholeNumber = Field(default=1000, ge=0)
+    """For each database; 0 is none."""
+    partitions: Literal["roll_up", "roots_only"] = "roll_up"
+    statistics: StrictBool = False
+    """Whether the other columns of pg_stat_user_tables are published."""
 
 
 class ServerSettings(Section):
@@ -57,10 +66,12 @@ class ServerSettings(Section):
     @field_validator("max_age")
     @classmethod
     def _outlives_intervals(cls, max_age: float, info: ValidationInfo) -> float:
-        intervals = [info.data[part].interval for part in ("databases", "tables") if part in info.data]
-        if max_age < (longest := max(intervals, default=0.0)):
+        keys = (("databases", "interval"), ("tables", "interval"), ("tables", "full_interval"))
+        intervals = [(getattr(info.data[part], key), part, key) for part, key in keys if part in info.data]
+        longest, part, key = max(intervals, default=(0.0, "", ""))
+        if max_age < longest:
             raise ValueError(
-                f"must not be shorter than the longest interval ({longest:g} s), or sizes vanish in between; "
+                f"must not be shorter than {part}.{key} ({longest:g} s), or sizes vanish in between; "
                 f"is {max_age:g} s"
             )
         return max_age

@@ -46,6 +46,8 @@ _BACKEND = statement("backend")
 _END = statement("end_backend")
 _PORTION = 100
 """Rows that are fetched at a time."""
+_LOADED = 2000
+"""Rows of an answer that are made Python's at a time."""
 
 
 class PostgresError(SourceError):
@@ -286,7 +288,11 @@ class Connection:
             raise
         while self._cursor.description is None and self._cursor.nextset():
             pass
-        return await self._cursor.fetchall()
+        rows: list[Row] = []
+        while portion := await self._cursor.fetchmany(_LOADED):
+            rows += portion
+            await asyncio.sleep(0)  # others have their turn: the rows of many tables take a while
+        return rows
 
     def _described(self, error: psycopg.Error, message: str | None = None) -> PostgresError:
         message = message or self._clean(error)

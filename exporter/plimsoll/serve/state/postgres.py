@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from plimsoll.serve.settings.postgres import ServerSettings
 from plimsoll.serve.settings.sql import SqlEntry
-from plimsoll.serve.sources.postgres import PostgresServer, Reason
+from plimsoll.serve.sources.postgres import PostgresServer
 from plimsoll.serve.state.sql import Outcomes
+from plimsoll.serve.state.tables import TablePass
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +29,6 @@ class DatabaseSize:
 
     size: int
     measured_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table, partition or materialised view: bytes, tuples, and when the bytes were measured."""
-
-    schema: str
-    name: str
-    live: int
-    dead: int
-    heap: int
-    toast: int
-    indexes: int
-    measured_at: float
-
-    @property
-    def table_size(self) -> int:
-        """What pg_table_size gives: heap, maps and TOAST."""
-        return self.heap + self.toast
-
-    @property
-    def size(self) -> int:
-        """What pg_total_relation_size gives."""
-        return self.heap + self.toast + self.indexes
-
-
-@dataclass(frozen=True, slots=True)
-class TablePass:
-    """The tables of one database as of the last pass over it; `listed` counts the never measured too."""
-
-    tables: Mapping[int, Table]
-    unmeasured: Counter[Reason]
-    listed: int
-    began_at: float
 
 
 @dataclass(slots=True)

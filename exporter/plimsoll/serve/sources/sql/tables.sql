@@ -1,14 +1,25 @@
--- Every relation that is a table to its user and has storage of its own: tables, partitions and
--- materialised views. Straight from pg_class, since the pg_stat_user_tables view joins and groups
+-- Every relation that is a table to its user: tables, partitions, materialised views, and partitioned tables, which
+-- have no storage of their own. Straight from pg_class, since the pg_stat_user_tables view joins and groups
 -- indexes too, at many times the cost. Unlogged relations have no contents on a standby.
+--
+-- storage: its file and its TOAST relation. activity: counters of it and its TOAST relation that never go down, so
+-- that an equal sum means that nothing was written.
 SELECT c.oid::bigint,
        n.nspname::text,
        c.relname::text,
-       pg_stat_get_live_tuples(c.oid),
-       pg_stat_get_dead_tuples(c.oid)
+       pg_stat_get_live_tuples(c.oid) AS live,
+       pg_stat_get_dead_tuples(c.oid) AS dead,
+       c.relfilenode::bigint << 32 | c.reltoastrelid::bigint AS storage,
+       pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid)
+           + pg_stat_get_vacuum_count(c.oid) + pg_stat_get_autovacuum_count(c.oid)
+           + CASE WHEN c.reltoastrelid = 0 THEN 0
+                  ELSE pg_stat_get_tuples_inserted(c.reltoastrelid) + pg_stat_get_tuples_deleted(c.reltoastrelid)
+                      + pg_stat_get_vacuum_count(c.reltoastrelid) + pg_stat_get_autovacuum_count(c.reltoastrelid)
+             END AS activity,
+       c.relkind = 'p' AS is_partitioned
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm')
+WHERE c.relkind IN ('r', 'm', 'p')
   AND n.nspname !~ '^pg_'
   AND n.nspname <> 'information_schema'
   AND c.relpersistence <> 't'

@@ -1,0 +1,63 @@
+"""Looks at the tables of a database without measuring any: what there is, and what may have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import Connection
+from plimsoll.serve.sources.sql import statement
+
+_CHANGES = statement("changes")
+_INHERITANCE = statement("inheritance")
+_STORAGE = statement("storage")
+_TABLES = statement("tables")
+
+
+class Signs(NamedTuple):
+    """Signs of change, each of which means something only beside that of another look."""
+
+    epoch: str
+    """Another one: counters may have begun anew, by a crash or a reset of statistics."""
+    storage: str | None
+    """Another one: indexes or TOAST relations were built, rebuilt, moved or dropped."""
+    inheritance: str | None
+    """Another one: partitions, or children, were attached or detached."""
+
+
+class Look(NamedTuple):
+    """What a look saw. Everything in it is as old as what is measured later, or older: nothing is missed."""
+
+    signs: Signs
+    storage: Mapping[int, int]
+    """For each table a sum over its indexes and its TOAST relation."""
+    parents: Mapping[int, int]
+    """The parent of each partition, by their oids."""
+    held: frozenset[int]
+    """Relations, indexes too, that somebody may be writing to."""
+    rows: Sequence[Row]
+    """Of each table: oid, schema, name, live and dead tuples, storage, activity, is it partitioned."""
+
+
+async def look(connection: Connection, former: Look | None) -> Look:
+    """Look again; what the signs say is as in the `former` look is not read again.
+
+    Raises:
+        PostgresError: the catalogue could not be read.
+    """
+    ((epoch, storage, inheritance, held),) = await connection.read(_CHANGES)
+    signs = Signs(epoch, storage, inheritance)
+    is_stored = former and former.signs.storage == signs.storage
+    is_inherited = former and former.signs.inheritance == signs.inheritance
+    return Look(
+        signs,
+        former.storage if former and is_stored else await _storage(connection),
+        former.parents if former and is_inherited else dict(await connection.read(_INHERITANCE)),
+        frozenset(held),
+        await connection.read(_TABLES),
+    )
+
+
+async def _storage(connection: Connection) -> dict[int, int]:
+    return {oid: int(total) for oid, total in await connection.read(_STORAGE)}

@@ -1,0 +1,87 @@
+"""What is known of the tables of one database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from plimsoll.serve.metrics import LabelTemplate
+from plimsoll.serve.roots import Root
+from plimsoll.serve.selection import Selection
+from plimsoll.serve.sources.catalogue import Look
+from plimsoll.serve.sources.postgres import Reason
+
+Cause = Literal["changed", "held", "rotation"]
+"""Why a table was measured: it is new or was changed, somebody may be writing to it, or it was its turn."""
+
+LABELS = LabelTemplate({}, ("schemaname", "relname"))
+"""Renders what tells a table from the others of its database."""
+CAUSES: tuple[Cause, ...] = ("changed", "held", "rotation")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table, partition or materialised view: bytes, tuples, and when the bytes were measured.
+
+    While nothing about a table changes, it stays the very same object from pass to pass.
+    """
+
+    schema: str
+    name: str
+    labels: str
+    """Rendered once: those of its series that tell it from the other tables of the database."""
+    live: int
+    dead: int
+    heap: int
+    toast: int
+    indexes: int
+    measured_at: float
+    storage: int = 0
+    """Its file and its TOAST relation, in one number."""
+    activity: int = 0
+    """The sum of the counters of what was written to it."""
+
+    @property
+    def table_size(self) -> int:
+        """What pg_table_size gives: heap, maps and TOAST."""
+        return self.heap + self.toast
+
+    @property
+    def size(self) -> int:
+        """What pg_total_relation_size gives."""
+        return self.heap + self.toast + self.indexes
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which tables have series of their own, and the roots of partitions."""
+
+    tables: Selection = field(default_factory=Selection)
+    roots: Mapping[int, Root] = field(default_factory=dict)
+    """All of them, by oid."""
+    of_roots: Selection = field(default_factory=Selection)
+    """Which of them have series."""
+    below: Mapping[int, Sequence[int]] = field(default_factory=dict)
+    """What is below each root."""
+    parents: Mapping[int, int] = field(default_factory=dict)
+    """What that was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablePass:
+    """The tables of one database as of the last pass over it; `listed` counts the never measured too."""
+
+    tables: Mapping[int, Table]
+    unmeasured: Counter[Reason]
+    measured: Counter[Cause]
+    listed: int
+    began_at: float
+    owed: frozenset[int]
+    """Tables to measure in the next pass, whatever their counters say."""
+    look: Look
+    """What the catalogue was like; without its rows, of which the tables are made."""
+    shown: Shown = field(default_factory=Shown)
+    statistics: Mapping[int, Sequence[float | None]] = field(default_factory=dict)
+    """Of the tables that are shown, the columns of table_statistics.sql; empty once a pass has failed."""

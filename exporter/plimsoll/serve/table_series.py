@@ -1,0 +1,94 @@
+"""The series of one database's tables: each that is shown, the rest as one sum, and roots of partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plimsoll.serve.metrics import Family, Page
+from plimsoll.serve.roots import Root
+from plimsoll.serve.state.tables import LABELS, Table, TablePass
+
+_DATABASE = ("server", "datname")
+_TABLE = (*_DATABASE, "schemaname", "relname")
+SIZE = Family(
+    "pg_stat_user_tables_size_bytes",
+    "gauge",
+    "Disk space used by the table with its TOAST and its indexes, as pg_total_relation_size gives it.",
+    _TABLE,
+)
+TABLE_SIZE = Family(
+    "pg_stat_user_tables_table_size_bytes",
+    "gauge",
+    "Disk space used by the table with its TOAST and maps but without indexes, as pg_table_size gives it.",
+    _TABLE,
+)
+TOAST_SIZE = Family(
+    "pg_stat_user_tables_toast_size_bytes",
+    "gauge",
+    "Disk space used by the table's TOAST relation with its index; a part of the table size.",
+    _TABLE,
+)
+INDEX_SIZE = Family(
+    "pg_stat_user_tables_index_size_bytes",
+    "gauge",
+    "Disk space used by the table's indexes, as pg_indexes_size gives it.",
+    _TABLE,
+)
+LIVE = Family("pg_stat_user_tables_n_live_tup", "gauge", "Estimated number of live rows.", _TABLE)
+DEAD = Family("pg_stat_user_tables_n_dead_tup", "gauge", "Estimated number of dead rows.", _TABLE)
+UNATTRIBUTED = Family(
+    "pg_unattributed_size_bytes",
+    "gauge",
+    "Database size minus its measured tables: catalogues, large objects, files without an owner.",
+    _DATABASE,
+)
+OTHERS_SIZE = Family(
+    "pg_other_tables_size_bytes",
+    "gauge",
+    "Disk space used by the tables that have no series of their own: those beyond the limit.",
+    _DATABASE,
+)
+OTHERS = Family("pg_other_tables", "gauge", "Tables that have no series of their own.", _DATABASE)
+ROOT_SIZE = Family(
+    "pg_partition_root_size_bytes",
+    "gauge",
+    "Disk space used by a table with all its partitions or children, which are in other series too.",
+    _TABLE,
+)
+ROOT_PARTITIONS = Family(
+    "pg_partition_root_partitions", "gauge", "Partitions, or children, of the table, at any depth.", _TABLE
+)
+FAMILIES = (
+    *(SIZE, TABLE_SIZE, TOAST_SIZE, INDEX_SIZE, LIVE, DEAD),
+    *(OTHERS_SIZE, OTHERS, ROOT_SIZE, ROOT_PARTITIONS, UNATTRIBUTED),
+)
+
+
+def emit(page: Page, labels: str, last: TablePass, size: int | None, oldest_allowed: float) -> None:
+    """Add the tables of a database, the sum of those not shown, and what of it belongs to no table."""
+    fresh = {oid: table for oid, table in last.tables.items() if table.measured_at >= oldest_allowed}
+    shown = last.shown.tables.published
+    others = [table.size for oid, table in fresh.items() if oid not in shown]
+    _emit_shown(page, labels, [table for oid, table in fresh.items() if oid in shown])
+    page.add(OTHERS_SIZE, [(labels, sum(others))])
+    page.add(OTHERS, [(labels, len(others))])
+    roots = [root for oid, root in last.shown.roots.items() if oid in last.shown.of_roots.published]
+    _emit_roots(page, labels, [root for root in roots if root.measured_at >= oldest_allowed])
+    if size is not None and len(fresh) == last.listed:  # else bytes of a table would be nobody's
+        page.add(UNATTRIBUTED, [(labels, size - sum(table.size for table in fresh.values()))])
+
+
+def _emit_shown(page: Page, common: str, tables: Sequence[Table]) -> None:
+    labels = [table.labels for table in tables]
+    page.add_columns(SIZE, labels, [table.size for table in tables], common)
+    page.add_columns(TABLE_SIZE, labels, [table.table_size for table in tables], common)
+    page.add_columns(TOAST_SIZE, labels, [table.toast for table in tables], common)
+    page.add_columns(INDEX_SIZE, labels, [table.indexes for table in tables], common)
+    page.add_columns(LIVE, labels, [table.live for table in tables], common)
+    page.add_columns(DEAD, labels, [table.dead for table in tables], common)
+
+
+def _emit_roots(page: Page, common: str, roots: Sequence[Root]) -> None:
+    labels = [LABELS(root.schema, root.name) for root in roots]
+    page.add_columns(ROOT_SIZE, labels, [root.size for root in roots], common)
+    page.add_columns(ROOT_PARTITIONS, labels, [root.partitions for root in roots], common)

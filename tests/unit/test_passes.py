@@ -1,0 +1,263 @@
+"""Which tables a pass measures, and what it makes of the sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plimsoll.serve.passes import combine, due
+from plimsoll.serve.sources.catalogue import Look, Signs
+from plimsoll.serve.sources.link import Row
+from plimsoll.serve.sources.postgres import Reason
+from plimsoll.serve.state.tables import LABELS, Cause, Table, TablePass
+
+BEFORE, NOW = 1000.0, 2000.0
+HOUR = 3600.0
+
+
+def listed(
+    oid: int,
+    name: str | None = None,
+    *,
+    live: int = 10,
+    dead: int = 1,
+    storage: int = 5,
+    activity: int = 7,
+    is_partitioned: bool = False,
+) -> Row:
+    return (oid, "public", name or f"t{oid}", live, dead, storage, activity, is_partitioned)
+
+
+def look(
+    *rows: Row,
+    epoch: str = "",
+    storage: Mapping[int, int] | None = None,
+    held: Sequence[int] = (),
+) -> Look:
+    return Look(Signs(epoch, None, None), storage or {}, {}, frozenset(held), rows)
+
+
+def measured(oid: int, heap: int = 100, toast: int = 20, indexes: int = 3) -> Row:
+    return (oid, False, heap, toast, indexes)
+
+
+def table(oid: int, measured_at: float = BEFORE) -> Table:
+    return Table(
+        *("public", f"t{oid}", LABELS("public", f"t{oid}"), 10, 1, 7, 5, 3),
+        measured_at=measured_at,
+        storage=5,
+        activity=7,
+    )
+
+
+def former(
+    *tables: int, began_at: float = BEFORE, owed: Sequence[int] = (), seen: Look | None = None
+) -> TablePass:
+    known = {oid: table(oid) for oid in tables}
+    return TablePass(known, Counter(), Counter(), len(known), began_at, frozenset(owed), seen or look())
+
+
+def passed(
+    last: TablePass | None,
+    rows: Sequence[Row],
+    sizes: Sequence[Row],
+    refused: Mapping[int, Reason] | None = None,
+    causes: Mapping[int, Cause] | None = None,
+) -> TablePass:
+    """End a pass in which every table was due, if nothing else is said."""
+    everything: dict[int, Cause] = {row[0]: "changed" for row in rows}
+    return combine(look(*rows), last, everything if causes is None else causes, sizes, refused or {}, NOW)
+
+
+def wanted(
+    seen: Look, last: TablePass | None, now: float = BEFORE, full_interval: float = HOUR
+) -> dict[int, Cause]:
+    return due(seen, last, now, full_interval)
+
+
+def test_the_first_pass_measures_everything() -> None:
+    assert wanted(look(listed(1), listed(2)), None) == {1: "changed", 2: "changed"}
+
+
+def test_what_stayed_as_it_was_is_not_measured() -> None:
+    assert wanted(look(listed(1), listed(2)), former(1, 2)) == {}
+
+
+def test_tuples_alone_are_no_change() -> None:
+    """ANALYZE estimates them anew."""
+    assert wanted(look(listed(1, live=11, dead=0)), former(1)) == {}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [listed(1, activity=8), listed(1, activity=0), listed(1, storage=6)],
+    ids=["written to", "statistics of this table reset", "another file"],
+)
+def test_a_change_is_measured(row: Row) -> None:
+    assert wanted(look(row, listed(2)), former(1, 2)) == {1: "changed"}
+
+
+@pytest.mark.parametrize("present", [{2: 20}, {1: 11, 2: 20}], ids=["dropped", "rebuilt"])
+def test_a_table_with_other_indexes_is_measured(present: Mapping[int, int]) -> None:
+    last = former(1, 2, seen=look(storage={1: 10, 2: 20}))
+
+    assert wanted(look(listed(1), listed(2), storage=present), last) == {1: "changed"}
+
+
+def test_a_first_index_is_measured() -> None:
+    last = former(1, 2, seen=look(storage={2: 20}))
+
+    assert wanted(look(listed(1), listed(2), storage={1: 10, 2: 20}), last) == {1: "changed"}
+
+
+def test_what_may_be_written_to_is_measured_and_once_afterwards() -> None:
+    during = look(listed(1), listed(2), held=[1, 999])
+    causes = wanted(during, former(1, 2))
+    assert causes == {1: "held"}
+    last = passed(former(1, 2), during.rows, [measured(1)], causes=causes)
+
+    after = wanted(look(listed(1), listed(2)), last, NOW)
+    assert after == {1: "changed"}
+    last = passed(last, during.rows, [measured(1)], causes=after)
+
+    assert wanted(look(listed(1), listed(2)), last, NOW) == {}
+
+
+def test_what_may_be_written_to_when_first_seen_is_measured_once_afterwards_too() -> None:
+    during = look(listed(1), listed(2), held=[1])
+    causes = wanted(during, None)
+    last = passed(None, during.rows, [measured(1), measured(2)], causes=causes)
+
+    assert wanted(look(listed(1), listed(2)), last, NOW) == {1: "changed"}
+
+
+def test_after_a_crash_or_a_reset_everything_is_measured() -> None:
+    assert wanted(look(listed(1), listed(2), epoch="another"), former(1, 2)).keys() == {1, 2}
+
+
+def test_what_was_refused_is_tried_again() -> None:
+    last = passed(former(1, 2), [listed(1), listed(2)], [measured(1)], {2: "locked"})
+
+    assert wanted(look(listed(1), listed(2)), last, NOW) == {2: "changed"}
+
+
+def test_a_partitioned_table_has_nothing_to_measure() -> None:
+    seen = look(listed(1, is_partitioned=True), held=[1])
+
+    assert wanted(seen, None) == {}
+    assert wanted(seen, former()) == {}
+    assert passed(None, seen.rows, [], causes={}).tables == {}
+
+
+def test_the_longest_unmeasured_come_first() -> None:
+    last = replace(former(), tables={1: table(1, 30), 2: table(2, 10), 3: table(3, 20)})
+
+    assert list(wanted(look(*map(listed, (1, 2, 3, 4)), epoch="another"), last)) == [4, 2, 3, 1]
+
+
+@settings(deadline=None)
+@given(
+    tables=st.integers(1, 60),
+    interval=st.floats(1, 4 * HOUR),
+    full_interval=st.floats(1, 2 * HOUR),
+)
+def test_each_table_has_its_turn_within_the_full_interval(
+    tables: int, interval: float, full_interval: float
+) -> None:
+    oids = range(1, tables + 1)
+    rows = [listed(oid) for oid in oids]
+    last = replace(former(*oids, began_at=0.0), tables={oid: table(oid, 0.0) for oid in oids})
+    passes, now = 0, 0.0
+    while now < 3 * full_interval and passes < 400:
+        now += interval
+        passes += 1
+        causes = due(look(*rows), last, now, full_interval)
+        assert len(causes) <= tables * interval / full_interval + 1
+        last = combine(look(*rows), last, causes, [measured(oid) for oid in causes], {}, now)
+        assert min(each.measured_at for each in last.tables.values()) >= now - full_interval - interval
+
+
+def test_a_measured_table_has_what_was_measured() -> None:
+    result = passed(former(1), [listed(1)], [measured(1)], {})
+
+    assert result.tables == {1: Table("public", "t1", LABELS("public", "t1"), 10, 1, 100, 20, 3, NOW, 5, 7)}
+    assert (result.tables[1].table_size, result.tables[1].size) == (120, 123)
+    assert (result.unmeasured, result.listed, result.began_at) == (Counter(), 1, NOW)
+
+
+def test_an_empty_table_is_measured() -> None:
+    result = passed(former(1), [listed(1, live=0, dead=0)], [measured(1, 0, 0, 0)], {})
+
+    assert (result.tables[1].size, result.tables[1].measured_at) == (0, NOW)
+
+
+def test_a_refused_table_repeats_its_sizes_under_its_new_name() -> None:
+    result = passed(former(1), [listed(1, "renamed", live=500, dead=50)], [], {1: "locked"})
+
+    assert result.tables == {
+        1: Table("public", "renamed", LABELS("public", "renamed"), 500, 50, 7, 5, 3, BEFORE, 5, 7)
+    }
+    assert result.unmeasured == {"locked": 1}
+    assert result.listed == len(result.tables)
+
+
+def test_a_table_that_stays_refused_grows_no_younger() -> None:
+    result = passed(former(1), [listed(1)], [], {1: "timeout"})
+    result = passed(result, [listed(1)], [], {1: "timeout"})
+
+    assert result.tables[1].measured_at == BEFORE
+
+
+def test_a_dropped_table_disappears() -> None:
+    # 2 was dropped before the list was read; 3 after it, so its sizes were NULL.
+    result = passed(former(1, 2, 3), [listed(1), listed(3)], [measured(1)], {})
+
+    assert result.tables.keys() == {1}
+    assert result.unmeasured == {}
+    assert result.listed == len(result.tables)
+
+
+def test_a_table_that_was_never_measured_is_absent_and_counted() -> None:
+    result = passed(None, [listed(1), listed(2)], [measured(1)], {2: "denied"})
+
+    assert result.tables.keys() == {1}
+    assert result.unmeasured == {"denied": 1}
+    assert result.listed == len(result.tables) + 1
+
+
+def test_a_new_table_under_an_old_name_inherits_nothing() -> None:
+    result = passed(former(1), [listed(2, "t1")], [], {2: "locked"})
+
+    assert result.tables == {}
+    assert result.listed == len(result.tables) + 1
+
+
+def test_reasons_are_counted_apart() -> None:
+    refused: dict[int, Reason] = {1: "locked", 2: "locked", 3: "denied", 4: "timeout"}
+
+    result = passed(None, [listed(oid) for oid in range(1, 6)], [measured(5)], refused)
+
+    assert result.unmeasured == {"locked": 2, "denied": 1, "timeout": 1}
+    assert result.listed == len(result.tables) + 4
+
+
+def test_a_table_that_is_not_due_stays_the_same_object() -> None:
+    last = former(1, 2)
+
+    result = passed(last, [listed(1), listed(2, live=12)], [], causes={})
+
+    assert result.tables[1] is last.tables[1]
+    assert result.tables[2] == replace(last.tables[2], live=12)
+
+
+def test_what_was_measured_is_counted_by_its_cause() -> None:
+    rows = [listed(1), listed(2), listed(3)]
+
+    result = passed(None, rows, [measured(1), measured(2)], causes={1: "changed", 2: "held", 3: "changed"})
+
+    assert result.measured == {"changed": 1, "held": 1}
