@@ -50,7 +50,7 @@ EXPORTER, RELAY, KEEPER, JUDGE = "exporter:9745", "relay:9746", "alertmanager:90
 """The instances of what runs once."""
 ORGANIZATIONS = {"main": "acme", "spare": "globex"}
 """Of the servers; of them, `spare` does not answer."""
-GROWTH_FLOOR = 2**20
+GROWTH_FLOOR, PARTITIONED_GROWTH_FLOOR = 2**20, 2**16
 SHOP_CRITICAL, BILLING_CRITICAL = 0.5, 1.5
 """Critical sizes, as parts of the present sizes."""
 ACKNOWLEDGED = {"alertname": "DatabaseGrowthHigh", "datname": "shop"}
@@ -259,6 +259,7 @@ class Building:
         disks = dict.fromkeys(("HostDiskHigh", "HostDiskFull", "HostInodesFull"), filling_only)
         loads = {name: {"threshold": "100 %"} for name in ("HostCpuHigh", "ContainerCpuHigh")}
         floors = {name: {"floor": GROWTH_FLOOR} for name in ("DatabaseGrowthHigh", "TableGrowthHigh")}
+        floors |= {"PartitionedTableGrowthHigh": {"floor": PARTITIONED_GROWTH_FLOOR}}
         memory = {"ContainerMemoryHigh": {"overrides": [{"match": f'{{name="{WEB}"}}', "threshold": "40 %"}]}}
         offline = dict.fromkeys(ABOUT_SILENCE, BUSY)
         sizes = {"DatabaseSizeCritical": {"overrides": critical}}

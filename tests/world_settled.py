@@ -8,6 +8,7 @@ FIRING = (
     ("DatabaseGrowthHigh", "datname", "shop"),
     ("DatabaseSizeCritical", "datname", "shop"),
     ("TableGrowthHigh", "relname", "orders"),
+    ("PartitionedTableGrowthHigh", "relname", "events"),
     ("PostgresUnreachable", "server", "spare"),
     ("ContainerDown", "name", CRASHED),
     ("ContainerRestartLoop", "name", LOOPING),

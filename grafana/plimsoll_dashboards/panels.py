@@ -93,7 +93,7 @@ def stacked(panel: graphs.Panel) -> graphs.Panel:
 
 
 def dashed(panel: graphs.Panel, series: str, colour: str) -> graphs.Panel:
-    """Draw what `series`, a regular expression, matches as a line that is a limit and not a measurement."""
+    """Draw what `series`, a regular expression, matches as a dashed line that is not stacked with others."""
     return panel.override_by_regexp(
         series,
         [

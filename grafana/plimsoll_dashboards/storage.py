@@ -40,6 +40,7 @@ def _of_table(metric: str) -> str:
 
 _SIZES = f"database:pg_database_size_bytes:max{{{_DATABASES}}}"
 _TABLE_SIZES = f"table:pg_stat_user_tables_size_bytes:max{{{_TABLES}}}"
+_ROOT_SIZES = f"root:pg_partition_root_size_bytes:max{{{_TABLES}}}"
 
 _SIZE = _of_database("database:pg_database_size_bytes:max")
 _SIZE_YESTERDAY = _of_database("database:pg_database_size_bytes:max_offset24h")
@@ -50,8 +51,13 @@ _HOURS_LEFT = _of_database("database:pg_database_size_bytes:hours_until_critical
 _TABLE = _of_table("table:pg_stat_user_tables_size_bytes:max")
 _TABLE_YESTERDAY = _of_table("table:pg_stat_user_tables_size_bytes:max_offset24h")
 _TABLE_GROWTH = _of_table("table:pg_stat_user_tables_size_bytes:growth24h_percent")
+_ROOT = _of_table("root:pg_partition_root_size_bytes:max")
+_ROOT_YESTERDAY = _of_table("root:pg_partition_root_size_bytes:max_offset24h")
+_ROOT_GROWTH = _of_table("root:pg_partition_root_size_bytes:growth24h_percent")
 _UNMEASURED = f"max by (server, datname, reason) (pg_tables_unmeasured{{{_DATABASES}}})"
 
+_OF_ROOTS = "PartitionedTableGrowthHigh"
+"""The alert about partitioned tables; one about another table may bear the same names."""
 _NEVER = 1e9
 """Hours; more than any estimate gives."""
 
@@ -99,6 +105,7 @@ def storage() -> Dashboard:
                 ],
             ),
             Section("Growth", [_history().span(24), _sizes(), _growth_percent(), _databases()]),
+            Section("Partitioned tables", [_roots().span(24), _root_sizes(), _root_growth_percent()]),
             Section("What could not be measured", [_incomplete(), _age()]),
         ],
     )
@@ -118,9 +125,9 @@ def _banner() -> Table:
             label("Schema", "schemaname").wide(90),
             _table(),
             fires_since(_ALERTS),
-            _beside("Now", "bytes", _TABLE, _SIZE),
-            _beside("24 h before", "bytes", _TABLE_YESTERDAY, _SIZE_YESTERDAY),
-            _beside("Growth", "percent", _TABLE_GROWTH, _GROWTH).with_(decimals=1),
+            _beside("Now", "bytes", _ROOT, _TABLE, _SIZE),
+            _beside("24 h before", "bytes", _ROOT_YESTERDAY, _TABLE_YESTERDAY, _SIZE_YESTERDAY),
+            _beside("Growth", "percent", _ROOT_GROWTH, _TABLE_GROWTH, _GROWTH).with_(decimals=1),
         ],
         empty="No storage alert fires. Where the numbers beside this are unknown, nothing is measured.",
     )
@@ -136,11 +143,12 @@ def _table() -> Column:
     return label("Table", "relname").linked("The table's history", page("plimsoll-table", _TABLE_LABELS))
 
 
-def _beside(title: str, unit: str, of_table: str, of_database: str) -> Column:
+def _beside(title: str, unit: str, of_root: str, of_table: str, of_database: str) -> Column:
     return measured(
         title,
         unit,
-        (f'relname!="",{_ALERTS}', _BY_TABLE, of_table),
+        (f'alertname="{_OF_ROOTS}",{_ALERTS}', _BY_TABLE, of_root),
+        (f'alertname!="{_OF_ROOTS}",relname!="",{_ALERTS}', _BY_TABLE, of_table),
         (f'relname="",{_ALERTS}', _BY_DATABASE, of_database),
     )
 
@@ -271,8 +279,9 @@ def _growth_percent() -> Graph:
 def _databases() -> Table:
     return table(
         "Databases",
-        "How near each is to its critical size. Not attributed is what no measured table explains: "
-        "catalogues, large objects, files without an owner; much of it is worth a look.",
+        "How near each is to its critical size. Other tables are those without series of their own (limit, "
+        "partitions). Not attributed is what no measured table explains: catalogues, large objects, files "
+        "without an owner; much of it is worth a look.",
         [
             label("Server", "server").wide(90),
             _database(),
@@ -281,11 +290,65 @@ def _databases() -> Table:
             value("Growth", "percent", _GROWTH, decimals=1),
             value("Critical size", "bytes", _CRITICAL),
             value("Until critical", "h", _HOURS_LEFT, decimals=1, noValue="not in sight"),
+            value("Other tables", "bytes", _of_database("pg_other_tables_size_bytes")),
             value("Not attributed", "bytes", _of_database("pg_unattributed_size_bytes")),
         ],
         empty="No database is measured: is the exporter running, and may its role connect?",
         sorted_by="Size",
     )
+
+
+def _roots() -> Table:
+    def largest(series: str) -> str:
+        return f"{series}\nand on ({_BY_TABLE})\ntopk($tables, {_ROOT})"
+
+    return table(
+        "Partitioned tables",
+        "Each with all its partitions or children, at any depth, which are among the tables above or the "
+        "other tables of the database. If one grows more than it should, see whether old ones are dropped.",
+        [
+            label("Server", "server").wide(90),
+            label("Database", "datname").wide(120),
+            label("Schema", "schemaname").wide(120),
+            _table(),
+            value("Size", "bytes", f"topk($tables, {_ROOT})").wide(100),
+            value("Partitions", "none", largest(_of_table("pg_partition_root_partitions"))).wide(90),
+            value("Growth 24 h", "bytes", largest(f"{_ROOT} - {_ROOT_YESTERDAY}")).wide(110),
+            value("Growth", "percent", largest(_ROOT_GROWTH), decimals=1).wide(90),
+            trend("Over time", "bytes", highest_now(_ROOT_SIZES, _BY_TABLE, "$tables"), at_least="15m"),
+        ],
+        empty="No table has partitions or children.",
+        sorted_by="Size",
+    ).height(8)
+
+
+def _root_sizes() -> Graph:
+    panel = graph(
+        "Partitioned tables over time",
+        "Teeth are right where the oldest partition is dropped from time to time.",
+        "bytes",
+        over_time(
+            highest_now(_ROOT_SIZES, _BY_TABLE),
+            "{{server}} {{datname}} {{schemaname}}.{{relname}}",
+            at_least="5m",
+        ),
+    )
+    return panel.min(0).no_value("No table has partitions or children.")
+
+
+def _root_growth_percent() -> Graph:
+    panel = graph(
+        "Growth of partitioned tables within 24 hours, and the thresholds of PartitionedTableGrowthHigh",
+        "Above its dashed line for 10 minutes, one raises PartitionedTableGrowthHigh if it is "
+        "not tiny. A partition that fills on its day is no growth of the whole.",
+        "percent",
+        over_time(
+            f"{_ROOT_GROWTH} and {highest_now(_ROOT_SIZES, _BY_TABLE)}",
+            "{{server}} {{datname}} {{schemaname}}.{{relname}}",
+        ),
+        threshold(_OF_ROOTS),
+    )
+    return limited(panel, BAD)
 
 
 def _incomplete() -> Table:

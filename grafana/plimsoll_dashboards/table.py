@@ -14,7 +14,7 @@ from plimsoll_dashboards.colours import BAD, CRITICAL, GOOD, NOTICE, from_values
 from plimsoll_dashboards.columns import Column, label, table, trend, value
 from plimsoll_dashboards.firing import banner, fires_since, measured
 from plimsoll_dashboards.links import page
-from plimsoll_dashboards.panels import graph, stacked, stat, timeline
+from plimsoll_dashboards.panels import dashed, graph, stacked, stat, timeline
 from plimsoll_dashboards.queries import now, over_time
 from plimsoll_dashboards.signals import highest_now, limited, threshold
 from plimsoll_dashboards.variables import alertmanager, only, part
@@ -26,7 +26,8 @@ _SERVER = 'server="$server"'
 _DATABASE = f'{_SERVER},datname="$datname"'
 _SCHEMA = f'{_DATABASE},schemaname="$schemaname"'
 _TABLE = f'{_SCHEMA},relname="$relname"'
-_FAMILY = f"{_SCHEMA},relname=~`${{family:regex}}_(p?[0-9].*|default)`"
+_FAMILY = f"{_SCHEMA},relname=~`(${{family:regex}}|${{relname:regex}})_(p?[0-9].*|default)`"
+_ROOT = f"{_SCHEMA},relname=~`${{family:regex}}|${{relname:regex}}`"
 _ALERTS = (
     f'category!="meta",agent="",{_SERVER},datname=~`${{datname:regex}}|`,'
     "schemaname=~`${schemaname:regex}|`,relname=~`${relname:regex}|`"
@@ -34,8 +35,19 @@ _ALERTS = (
 """Those of the table, of its database, and of its server: what lacks the label is about all of them."""
 
 _SIZES = "table:pg_stat_user_tables_size_bytes:max"
-_SIZE = f"max({_SIZES}{{{_TABLE}}})"
-_YESTERDAY = f"max({_SIZES}_offset24h{{{_TABLE}}})"
+_ROOT_SIZES = "root:pg_partition_root_size_bytes:max"
+_NAMED = f'__name__=~"{_SIZES}|{_ROOT_SIZES}"'
+"""Tables, and what consists of tables only, like a partitioned one."""
+
+
+def _with_partitions(of: str) -> str:
+    """Give a size, for which that of all partitions stands where the table has any."""
+    return f"max({_ROOT_SIZES}{of} or {_SIZES}{of})"
+
+
+_OWN_SIZE = f"max({_SIZES}{{{_TABLE}}})"
+_SIZE = _with_partitions(f"{{{_TABLE}}}")
+_YESTERDAY = _with_partitions(f"_offset24h{{{_TABLE}}}")
 _TABLE_SIZE = f"max(pg_stat_user_tables_table_size_bytes{{{_TABLE}}})"
 _TOAST_SIZE = f"max(pg_stat_user_tables_toast_size_bytes{{{_TABLE}}})"
 _INDEX_SIZE = f"max(pg_stat_user_tables_index_size_bytes{{{_TABLE}}})"
@@ -43,9 +55,12 @@ _LIVE = f"max(pg_stat_user_tables_n_live_tup{{{_TABLE}}})"
 _DEAD = f"max(pg_stat_user_tables_n_dead_tup{{{_TABLE}}})"
 _DEAD_SHARE = f"100 * {_DEAD} / ({_LIVE} + {_DEAD} > 0)"
 _GROWTH_PERCENT = "table:pg_stat_user_tables_size_bytes:growth24h_percent"
+_ROOT_GROWTH_PERCENT = "root:pg_partition_root_size_bytes:growth24h_percent"
 _UNMEASURED = f"max by (reason) (pg_tables_unmeasured{{{_DATABASE}}})"
 
 _DATABASE_SIZES = "database:pg_database_size_bytes"
+
+_OF_ROOTS = "PartitionedTableGrowthHigh"
 
 _NOT_NOW = "not measured now"
 
@@ -57,10 +72,15 @@ def one_table() -> Dashboard:
         "Plimsoll / Table",
         "One table: what it is made of, how it came about, and whether vacuum keeps up with it.",
         variables=[
-            only("server", "Server", _SIZES, "The PostgreSQL server, by its name in plimsoll.yml."),
-            only("datname", "Database", f"{_SIZES}{{{_SERVER}}}", "The table's database."),
-            only("schemaname", "Schema", f"{_SIZES}{{{_DATABASE}}}", "The table's schema."),
-            only("relname", "Table", f"{_SIZES}{{{_SCHEMA}}}", "The table, a partition too."),
+            only("server", "Server", f"{{{_NAMED}}}", "The PostgreSQL server, by its name in plimsoll.yml."),
+            only("datname", "Database", f"{{{_NAMED},{_SERVER}}}", "The table's database."),
+            only("schemaname", "Schema", f"{{{_NAMED},{_DATABASE}}}", "The table's schema."),
+            only(
+                "relname",
+                "Table",
+                f"{{{_NAMED},{_SCHEMA}}}",
+                "The table, a partition or a partitioned one too.",
+            ),
             part("family", "relname", f"{_SIZES}{{{_TABLE}}}", "^(.+?)_(?:p?[0-9].*|default)$"),
             alertmanager(),
         ],
@@ -72,7 +92,7 @@ def one_table() -> Dashboard:
                     _banner().span(24).height(5),
                     _size(),
                     _growth("24 hours", _YESTERDAY),
-                    _growth("7 days", f"max({_SIZES}{{{_TABLE}}} offset 7d)"),
+                    _growth("7 days", _with_partitions(f"{{{_TABLE}}} offset 7d")),
                     _share(),
                     _rows_now(),
                     _dead_share_now(),
@@ -89,12 +109,13 @@ def one_table() -> Dashboard:
 
 
 def _banner() -> Table:
-    def beside(title: str, unit: str, of_table: str, of_database: str) -> Column:
+    def beside(title: str, unit: str, of_root: str, of_table: str, of_database: str) -> Column:
         return measured(
             title,
             unit,
-            (f'relname!="",{_ALERTS}', _BY_TABLE, of_table),
-            (f'relname="",datname!="",{_ALERTS}', "server, datname", of_database),
+            (f'alertname="{_OF_ROOTS}",{_ALERTS}', _BY_TABLE, f"{of_root}{{{_TABLE}}}"),
+            (f'alertname!="{_OF_ROOTS}",relname!="",{_ALERTS}', _BY_TABLE, f"{of_table}{{{_TABLE}}}"),
+            (f'relname="",datname!="",{_ALERTS}', "server, datname", f"{of_database}{{{_DATABASE}}}"),
         )
 
     return banner(
@@ -109,17 +130,13 @@ def _banner() -> Table:
             label("Schema", "schemaname").wide(120),
             label("Table", "relname"),
             fires_since(_ALERTS),
-            beside(
-                "Now",
-                "bytes",
-                f"max by ({_BY_TABLE}) ({_SIZES}{{{_TABLE}}})",
-                f"max by (server, datname) ({_DATABASE_SIZES}:max{{{_DATABASE}}})",
-            ),
+            beside("Now", "bytes", _ROOT_SIZES, _SIZES, f"{_DATABASE_SIZES}:max"),
             beside(
                 "Growth",
                 "percent",
-                f"max by ({_BY_TABLE}) ({_GROWTH_PERCENT}{{{_TABLE}}})",
-                f"max by (server, datname) ({_DATABASE_SIZES}:growth24h_percent{{{_DATABASE}}})",
+                _ROOT_GROWTH_PERCENT,
+                _GROWTH_PERCENT,
+                f"{_DATABASE_SIZES}:growth24h_percent",
             ).with_(decimals=1),
         ],
         empty="No alert about this table, its database or its server fires.",
@@ -132,9 +149,9 @@ def _banner() -> Table:
 def _size() -> Stat:
     return stat(
         "Size",
-        "The table with its indexes and its TOAST, as pg_total_relation_size gives it. If it is not "
-        "measured now, it was dropped or renamed, or has not been measurable for hours: see the end of "
-        "this page.",
+        "The table with its indexes and its TOAST, as pg_total_relation_size gives it, and with all its "
+        "partitions, if it has any. If it is not measured now, it was dropped or renamed, is too small for "
+        "series of its own (limit), or has not been measurable for hours: see the end of this page.",
         "bytes",
         now(_SIZE),
     ).no_value(_NOT_NOW)
@@ -197,7 +214,7 @@ def _parts() -> Graph:
         "Size, by what takes it",
         "Stacked, so the top is the total. Indexes that grow faster than the heap are bloated: REINDEX "
         "CONCURRENTLY makes them anew. TOAST is where long values are; it has dead rows of its own, which "
-        "autovacuum removes.",
+        "autovacuum removes. Partitions are not counted here.",
         "bytes",
         over_time(f"{_TABLE_SIZE} - {_TOAST_SIZE}", "heap"),
         over_time(_TOAST_SIZE, "TOAST"),
@@ -235,10 +252,17 @@ def _growth_percent() -> Graph:
     panel = graph(
         "Growth within 24 hours in percent, and the thresholds of TableGrowthHigh",
         "Above its dashed line for 10 minutes, a table raises TableGrowthHigh if it is not tiny. Overrides "
-        "have lines of their own, named by their matchers; the first that fits the table counts.",
+        "have lines of their own, named by their matchers; the first that fits the table counts. All its "
+        "partitions together are judged by PartitionedTableGrowthHigh.",
         "percent",
         over_time(f"max({_GROWTH_PERCENT}{{{_TABLE}}})", "growth"),
         threshold("TableGrowthHigh"),
+        over_time(f"max({_ROOT_GROWTH_PERCENT}{{{_ROOT}}})", "growth with all partitions"),
+        over_time(
+            f'max by (override) (plimsoll:alert_threshold{{alertname="{_OF_ROOTS}"}})'
+            f"\nand on ()\n{_ROOT_SIZES}{{{_ROOT}}}",
+            "threshold with all partitions {{override}}",
+        ),
     )
     return limited(panel, BAD)
 
@@ -278,7 +302,7 @@ def _bytes_of_row() -> Graph:
             "Size by live rows. If it rises while rows stay as they are, the table is bloated: room that "
             "vacuum freed is not used again. VACUUM FULL or pg_repack gives it back.",
             "bytes",
-            over_time(f"{_SIZE} / ({_LIVE} > 0)", "bytes for each row"),
+            over_time(f"{_OWN_SIZE} / ({_LIVE} > 0)", "bytes for each row"),
         )
         .min(0)
         .no_value("no rows")
@@ -295,7 +319,7 @@ def _partitions() -> Table:
     size, before = of_partitions(_SIZES), of_partitions(f"{_SIZES}_offset24h")
     return table(
         "Partitions of the same table",
-        "Known by their names: what differs from this table's only in a number or date at the end, or in "
+        "Known by their names: what differs from this table's only by a number or date at the end, or by "
         "default. If an old one still grows, rows come late or go where they should not; if default grows, "
         "a partition is missing.",
         [
@@ -314,7 +338,7 @@ def _partitions() -> Table:
                 at_least="15m",
             ),
         ],
-        empty="This table's name is not that of a partition.",
+        empty="No table has the name of a partition of this one, or none of them has series.",
         sorted_by="Size",
     )
 
@@ -326,16 +350,20 @@ def _of_largest(series: str, size: str) -> str:
 def _partition_sizes() -> Graph:
     panel = graph(
         "All partitions together",
-        "Stacked: the top is what the partitioned table takes, as far as its partitions are known by their "
-        "names; the 20 that are largest now. Where old ones are dropped in time, it stays level.",
+        "Stacked: the 20 that are largest now of those that are known by their names. The dashed line is the "
+        "partitioned table as the database has it, with all of them. Where old ones are dropped in time, it "
+        "stays level.",
         "bytes",
         over_time(
             highest_now(f"{_SIZES}{{{_FAMILY}}}", "relname"),
             "{{relname}}",
             at_least="5m",
         ),
+        over_time(f"max({_ROOT_SIZES}{{{_ROOT}}})", "all partitions", at_least="5m"),
     )
-    return stacked(panel.min(0)).no_value("This table's name is not that of a partition.")
+    return dashed(stacked(panel.min(0)), "/^all partitions$/", NOTICE).no_value(
+        "It has no partitions, and is none."
+    )
 
 
 # --- whether it is up to date -------------------------------------------------------------------------------

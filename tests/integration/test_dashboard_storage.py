@@ -15,6 +15,8 @@ pytestmark = pytest.mark.long
 BANNER = "Storage alerts that fire"
 ROWS, SINCE, NOW, BEFORE, GROWTH, SILENCED = "ABCDEF"
 SIZE, LIVE, DEAD, GROWN, PERCENT, SHARE, TREND = "ABCDEFG"
+PARTITIONS, ROOT_GROWN, ROOT_PERCENT, ROOT_TREND = "BCDE"
+"""Of partitioned tables; their size comes first, too."""
 CRITICAL, HIGH, WARNING = 0, 1, 2
 NOT_SILENCED, ACKNOWLEDGED = 0, 1
 NOT_IN_SIGHT = 1e9
@@ -36,6 +38,11 @@ def size_of(world: Data, database: str) -> float:
     return world.prometheus.instant(f'pg_database_size_bytes{{datname="{database}"}}').value()
 
 
+def size_of_events(world: Data) -> float:
+    """Sum up the partitions."""
+    return world.prometheus.instant('sum(pg_stat_user_tables_size_bytes{relname=~"events_.*"})').value()
+
+
 def test_the_banner_names_what_grew_with_its_sizes(board: Board, world: Data) -> None:
     severities = board.answer(BANNER, ROWS).by(*ABOUT)
     assert severities["DatabaseSizeCritical", "shop", "", ""] == CRITICAL
@@ -49,7 +56,9 @@ def test_the_banner_names_what_grew_with_its_sizes(board: Board, world: Data) ->
     table = ("TableGrowthHigh", "shop", "public", "notes")
     now = world.prometheus.instant('pg_stat_user_tables_size_bytes{relname="notes"}').value()
     assert sizes[NOW][table] == now
-    for about in (database, table):
+    partitioned = ("PartitionedTableGrowthHigh", "shop", "public", "events")
+    assert sizes[NOW][partitioned] == size_of_events(world)
+    for about in (database, table, partitioned):
         assert sizes[GROWTH][about] == pytest.approx(100 / SHOP_YESTERDAY - 100, rel=0.02)
 
 
@@ -117,6 +126,34 @@ def test_tables(shop: Board, world: Data) -> None:
         assert answers[SHARE][table] == pytest.approx(100 * size / size_of(world, "shop"))
     orders = ("public", "orders")
     assert answers[GROWN][orders] == pytest.approx((1 - SHOP_YESTERDAY) * answers[SIZE][orders], rel=0.02)
+
+
+def test_partitioned_tables(shop: Board, world: Data) -> None:
+    answers = {ref: answer.by(*TABLE) for ref, answer in shop.answers("Partitioned tables").items()}
+    size = size_of_events(world)
+    events = ("public", "events")
+    assert {frozenset(each) for each in answers.values()} == {frozenset({events})}
+    assert [answers[ref][events] for ref in (SIZE, PARTITIONS, ROOT_TREND)] == [size, 3, size]
+    assert answers[ROOT_GROWN][events] == pytest.approx((1 - SHOP_YESTERDAY) * size, rel=0.05)
+    assert shop.answer("Partitioned tables over time").by(*TABLE) == {events: size}
+    growth = shop.answers(
+        "Growth of partitioned tables within 24 hours, and the thresholds of PartitionedTableGrowthHigh"
+    )
+    assert growth["A"].by(*TABLE) == answers[ROOT_PERCENT]
+    assert growth["B"].by("override") == {("",): 20}
+
+
+def test_tables_and_the_others_make_up_the_databases(board: Board, world: Data) -> None:
+    tables, others, rest = (
+        world.prometheus.instant(f"sum by (datname) ({metric})").by("datname")
+        for metric in (
+            *("pg_stat_user_tables_size_bytes", "pg_other_tables_size_bytes"),
+            "pg_unattributed_size_bytes",
+        )
+    )
+    sizes = board.answer("Databases", "A").by("datname")
+    # In the database shop a table is locked from the beginning, so nobody knows what belongs to none.
+    assert sizes["billing",] == sum(each["billing",] for each in (tables, others, rest))
 
 
 def test_the_largest_tables_and_the_rest_make_up_the_databases(board: Board, world: Data) -> None:

@@ -129,7 +129,26 @@ def test_partitions_are_known_by_their_names(shop: Board, world: Data) -> None:
     assert sum(found[LIVE].values()) == 9000
     assert found[SIZE] == found[TREND]
     assert found[SIZE]["events_2026_10",] == measured(world, "size_bytes", "events_2026_10")
-    assert board.answer("All partitions together").by("relname") == found[SIZE]
+    together = board.answers("All partitions together")
+    assert together["A"].by("relname") == found[SIZE]
+    assert together["B"].value() == sum(found[SIZE].values())
+    growth = board.answers("Growth within 24 hours in percent, and the thresholds of TableGrowthHigh")
+    assert growth["C"].value() == pytest.approx(100 / SHOP_YESTERDAY - 100, rel=0.05)
+    assert growth["D"].by("override") == {("",): 20}
+
+
+def test_a_partitioned_table_is_what_its_partitions_are(shop: Board, world: Data) -> None:
+    assert "events" in shop.options["relname"]
+    board = shop.pick(relname="events")
+    sizes = board.answer(PARTITIONS, SIZE).by("relname")
+    assert sizes.keys() == {(f"events_2026_{month}",) for month in ("09", "10", "11")}
+    assert board.value("Size") == board.value("Total size over 90 days") == sum(sizes.values())
+    assert board.value("Growth in 24 hours") == pytest.approx(
+        (1 - SHOP_YESTERDAY) * board.value("Size"), rel=0.05
+    )
+    own = ("PartitionedTableGrowthHigh", "shop", "events")
+    assert board.answer(BANNER, NOW).by(*ABOUT)[own] == board.value("Size")
+    assert board.answer(PARTS, HEAP).is_empty
 
 
 def test_what_is_no_partition_has_none(orders: Board) -> None:

@@ -25,7 +25,7 @@ from watching import Watching, watching
 
 pytestmark = pytest.mark.long
 
-GROWTH = {"DatabaseGrowthHigh", "TableGrowthHigh"}
+GROWTH = {"DatabaseGrowthHigh", "TableGrowthHigh", "PartitionedTableGrowthHigh"}
 SIZE = {"DatabaseSizeCritical"}
 TOLD = GROWTH | SIZE
 """Presets that fire and resolve here."""
@@ -65,9 +65,10 @@ def scalar(database: Database, query: str) -> int:
 
 
 def grow(database: Database) -> None:
-    """Make a table of twice the floor of the growth alerts."""
+    """Make a table of twice the floor of the growth alerts; it is all that a partitioned one consists of."""
     with database.connect() as session:
-        session.execute("CREATE TABLE ledger (id int, entry text)")
+        session.execute("CREATE TABLE ledgers (id int, entry text) PARTITION BY RANGE (id)")
+        session.execute("CREATE TABLE ledger PARTITION OF ledgers DEFAULT")
         session.execute(f"INSERT INTO ledger SELECT i, repeat('x', 1000) FROM generate_series(1, {ROWS}) i")
         session.execute("VACUUM ANALYZE ledger")
 
@@ -79,7 +80,7 @@ def shrink(database: Database) -> None:
         session.execute("VACUUM FULL ledger")
 
 
-def check_growth(alert: dict[str, Any], size: int) -> None:
+def check_growth(alert: dict[str, Any], size: int, name: str = "ledger") -> None:
     """Compare an alert's texts with the real size, which is twice that of yesterday."""
     texts = alert["annotations"]
     assert bytes_of(texts["current"]) == pytest.approx(size, rel=0.005)
@@ -87,7 +88,7 @@ def check_growth(alert: dict[str, Any], size: int) -> None:
     assert texts["percent"] == texts["value"].removesuffix(" in 24 hours")
     assert float(texts["percent"].removesuffix(" %")) == pytest.approx(100, abs=1)
     assert f"from {texts['previous']} to {texts['current']}." in texts["description"]
-    assert '"public"."ledger"' in texts["description"]
+    assert f'"public"."{name}"' in texts["description"]
 
 
 def test_growth_is_told_silenced_and_resolved(newest_database: Database, tmp_path: Path) -> None:
@@ -100,12 +101,11 @@ def test_growth_is_told_silenced_and_resolved(newest_database: Database, tmp_pat
     grow(newest_database)
     with watching({"main": newest_database.dsn("postgres")}, tmp_path, invent) as watcher:
         check_that_rules_are_the_committed_ones(watcher)
-        eventually(lambda: watcher.told("TableGrowthHigh") and watcher.told("DatabaseGrowthHigh"), 60)
+        eventually(lambda: all(watcher.told(name) for name in GROWTH), 60)
         check_growth_notifications(watcher, newest_database)
         check_silence(watcher)
         shrink(newest_database)
-        eventually(lambda: watcher.told("TableGrowthHigh", "resolved"), 60)
-        eventually(lambda: watcher.told("DatabaseGrowthHigh", "resolved"))
+        eventually(lambda: all(watcher.told(name, "resolved") for name in GROWTH), 60)
         table = f'{{datname="{newest_database.name}",relname="ledger"}}'
         ((_, growth),) = watcher.query(f"table:pg_stat_user_tables_size_bytes:growth24h_percent{table}")
         assert growth == pytest.approx(10, abs=1)
@@ -127,7 +127,13 @@ def check_growth_notifications(watcher: Watching, database: Database) -> None:
     of_table = watcher.told("TableGrowthHigh")[0]
     own = {"alertname": "TableGrowthHigh", "schemaname": "public", "relname": "ledger"}
     assert of_table["labels"] == labels | own
-    check_growth(of_table, scalar(database, "SELECT pg_total_relation_size('ledger')"))
+    size = scalar(database, "SELECT pg_total_relation_size('ledger')")
+    check_growth(of_table, size)
+    of_root = watcher.told("PartitionedTableGrowthHigh")[0]
+    own = {"alertname": "PartitionedTableGrowthHigh", "schemaname": "public", "relname": "ledgers"}
+    assert of_root["labels"] == labels | own
+    check_growth(of_root, size, "ledgers")
+    assert "Partitions now: 1." in of_root["annotations"]["description"]
 
 
 def wait_for_repetitions(watcher: Watching, name: str, count: int, **labels: str) -> None:

@@ -24,7 +24,7 @@ from plimsoll.serve.settings.collector_files import (
     read_collector_file,
 )
 from plimsoll.serve.settings.containers import EngineSettings
-from plimsoll.serve.settings.postgres import ServerSettings
+from plimsoll.serve.settings.postgres import ServerSettings, TableSettings
 from plimsoll.serve.settings.sql import MOST_ROWS, ROW_LIMIT, SHIPPED, SqlEntry
 from plimsoll.web.settings import load_web_settings
 
@@ -99,6 +99,9 @@ def test_every_default_of_a_server_is_true() -> None:
         told = ServerSettings.model_validate({"name": "n", "dsn": "host=h", key: defaults[f"`{key}`"]})
         assert getattr(told, key) == getattr(server, key), key
     assert defaults["`max_connections`"] == str(server.max_connections)
+    for key in TableSettings.model_fields:
+        section = yaml.safe_load(f"{key}: {defaults[f'`tables.{key}`']}")
+        assert TableSettings.model_validate(section) == TableSettings(), key
 
 
 def test_the_row_limit_is_true() -> None:

@@ -18,11 +18,13 @@ from plimsoll.shipped import shipped
 DAY = 86400.0
 
 _SIZES = re.compile(
-    r"pg_(database_size|unattributed_size|stat_user_tables_\w*size)_bytes|pg_stat_user_tables_n_\w+_tup"
+    r"pg_(database_size|unattributed_size|other_tables_size|partition_root_size|stat_user_tables_\w*size)_bytes"
+    r"|pg_stat_user_tables_n_\w+_tup"
 )
 _JUDGED = {
     "pg_database_size_bytes": "DatabaseGrowthHigh",
     "pg_stat_user_tables_size_bytes": "TableGrowthHigh",
+    "pg_partition_root_size_bytes": "PartitionedTableGrowthHigh",
 }
 _FLOOR = 100 * 1024**2  # bytes, below which growth is not judged; as in the rules
 _PAGE = 8192  # bytes
