@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export DSN BASE
 
+BENCHES = tables databases idle encoding history relay overrides containers
+
 .PHONY: help setup run test test-matrix test-pairs generate bench image lint clean
 
 help:  ## list the targets
@@ -34,11 +36,9 @@ generate:  ## write what is made from other files: rules, routes, dashboards and
 	@.venv/bin/python -m plimsoll.alerts.shipping
 	@PYTHONPATH=grafana exec .venv/bin/python -m plimsoll_dashboards
 
-bench:  ## what overrides, the relay and a scrape cost, beside a peer in the same run; prints tables
-	@.ci/setup test
-	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_overrides.py
-	@PYTHONPATH=tests .venv/bin/python tests/bench/bench_relay.py
-	@PYTHONPATH=tests exec .venv/bin/python tests/bench/bench_containers.py
+bench:  ## what it costs, beside peers, into docs/performance.md; BENCHES="tables idle" runs only these
+	@.ci/setup bench
+	@for bench in $(BENCHES); do PYTHONPATH=tests .venv/bin/python tests/bench/bench_$$bench.py || exit; done
 
 image:  ## the container image, plimsoll:latest; BASE=… names another base than Python's slim image
 	@exec docker build --file exporter/Dockerfile --tag plimsoll $${BASE:+--build-arg "BASE=$$BASE"} \

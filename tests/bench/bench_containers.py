@@ -4,7 +4,8 @@
 
 A real dockerd runs the containers. Two exporters watch them, one with the host's trees and one without,
 so that it has to ask; they are scraped in turns, so that both meet the same machine. Each figure is the
-median over the rounds. CPU time of the engine is that of dockerd and containerd together.
+median over the rounds. CPU time of the engine is that of dockerd and containerd together. Then the first is
+scraped while somebody asks for its health.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
+from bench import probing
+from bench.processes import Memory, cpu_seconds, memory
+from bench.reporting import Row, Table, quotient, report
+from bench.scraping import Window
 from engines import Docker, Engine, unmet
+from plimsoll import __version__
 from plimsoll.demo.processes import children, workspace
 from serving import Samples, Serving, serving
 
-CONTAINERS = int(os.environ.get("CONTAINERS", "100"))
+CONTAINERS = int(os.environ.get("CONTAINERS", "200"))
 ROUNDS = int(os.environ.get("ROUNDS", "10"))
 PATIENCE = 120.5
 """Seconds that a scrape may take; Docker's stats are slow."""
-
-_TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Cost(NamedTuple):
@@ -40,7 +43,7 @@ class Cost(NamedTuple):
 
 
 def main() -> int:
-    """Measure, and print a table."""
+    """Measure, print a table and write it down."""
     if reason := unmet():
         print(f"bench: {reason}", file=sys.stderr)
         return 1
@@ -63,7 +66,10 @@ def main() -> int:
             print(f"round {number + 1} of {ROUNDS}", flush=True)
             for source, exporter in exporters.items():
                 costs[source].append(_measure(engine, exporter, source))
-    _print(costs)
+        memories = [memory(exporter.process.pid) for exporter in exporters.values()]
+        asked = _asked(engine, exporters["cgroup"])
+        versions = {"Docker": engine.get("/version")["Version"], "Plimsoll": __version__}
+    _report(costs, memories, asked, versions)
     return 0
 
 
@@ -77,15 +83,15 @@ def _measure(engine: Engine, exporter: Serving, source: str) -> Cost:
     of_engine = [engine.pid, *children(engine.pid)]
     requests, exporters, engines = (
         _requests(engine),
-        _cpu_seconds([exporter.process.pid]),
-        _cpu_seconds(of_engine),
+        cpu_seconds([exporter.process.pid]),
+        cpu_seconds(of_engine),
     )
     began = time.monotonic()
     status, page = exporter.fetch("/metrics", timeout=PATIENCE)
     cost = Cost(
         time.monotonic() - began,
-        _cpu_seconds([exporter.process.pid]) - exporters,
-        _cpu_seconds(of_engine) - engines,
+        cpu_seconds([exporter.process.pid]) - exporters,
+        cpu_seconds(of_engine) - engines,
         _requests(engine) - requests,
     )
     assert status == 200
@@ -99,25 +105,31 @@ def _requests(engine: Engine) -> int:
     return engine.log.read_text(errors="replace").count("Calling GET")
 
 
-def _cpu_seconds(pids: Sequence[int]) -> float:
-    def ticks(pid: int) -> int:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
+def _asked(engine: Engine, exporter: Serving) -> list[probing.Asked]:
+    """Scrape an exporter while somebody asks for its health, which is not while its costs are measured."""
+    windows: list[Window] = []
+    with probing.probing(exporter.url) as probe:
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            _measure(engine, exporter, "cgroup")
+            windows.append(Window(began, time.monotonic()))
+    return probe.during(windows)
 
-    return sum(map(ticks, pids)) / _TICK
 
-
-def _print(costs: dict[str, list[Cost]]) -> None:
-    medians = {
-        source: [statistics.median(values) for values in zip(*rounds, strict=True)]
-        for source, rounds in costs.items()
-    }
-    print(f"\n{CONTAINERS} containers, median of {ROUNDS} scrapes each, in turns")
-    print(f"{'':22}{'cgroup files':>14}{'stats API':>14}{'ratio':>10}")
-    for index, label in enumerate(("wall, s", "CPU of exporter, s", "CPU of engine, s", "requests")):
-        files, stats = (medians[source][index] for source in ("cgroup", "stats"))
-        ratio = f"{stats / files:.1f}" if files else "-"
-        print(f"{label:22}{files:14.3f}{stats:14.3f}{ratio:>10}")
+def _report(
+    costs: dict[str, list[Cost]], memories: list[Memory], asked: list[probing.Asked], versions: dict[str, str]
+) -> None:
+    medians = (list(map(statistics.median, zip(*rounds, strict=True))) for rounds in costs.values())
+    names = ("latency, s", "CPU of Plimsoll, s", "CPU of the engine, s", "requests to the engine")
+    rows = [
+        Row(name, (files, stats), ratio=quotient(stats, files))
+        for name, files, stats in zip(names, *medians, strict=True)
+    ]
+    rows.append(Row("resident memory, peak", [one.peak for one in memories], "MiB"))
+    rows += [Row(row.name, (*row.figures, None), row.unit) for row in probing.rows(asked)]
+    caption = f"{CONTAINERS} containers, median of {ROUNDS} scrapes each:"
+    table = Table(caption, ("cgroup files", "stats API"), rows, "stats API : cgroup files")
+    report("containers", "Containers", [table], versions)
 
 
 if __name__ == "__main__":

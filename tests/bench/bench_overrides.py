@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from bench.reporting import Row, Table, report
+from plimsoll import __version__
 from plimsoll.alerts.rendering import render
 from plimsoll.demo.processes import workspace
 from plimsoll.demo.service import Service, fetch
@@ -47,7 +49,7 @@ class Compiled(NamedTuple):
 
 
 def main() -> int:
-    """Measure, and print a table."""
+    """Measure, print a table and write it down."""
     with workspace() as folder:
         sets = {
             f"{kind}, {count}": compiled(folder, match, count)
@@ -56,7 +58,8 @@ def main() -> int:
         }
         sets |= {f"by hand, {count}": Compiled(0, by_hand(count)) for count in COUNTS}
         times = evaluated(folder, {name: compiled.rules for name, compiled in sets.items()})
-    report(sets, times)
+    versions = {"Prometheus": said_by(require_program("prometheus"), "--version").split()[2]}
+    report("overrides", "Overrides", [table(sets, times)], versions | {"Plimsoll": __version__})
     return 0
 
 
@@ -130,12 +133,14 @@ def enough(service: Service, seen: dict[str, dict[str, float]]) -> bool:
     return all(len(found) >= ROUNDS for found in seen.values())
 
 
-def report(sets: Mapping[str, Compiled], times: Mapping[str, float]) -> None:
-    print(f"{DATABASES * TABLES} series, {ROUNDS} evaluations")
-    print(f"{'overrides':<18} {'rules':>6} {'characters':>11} {'compiled':>10} {'evaluated':>10}")
-    for name, found in sets.items():
-        compiled_in = f"{found.seconds:.2f} s" if found.seconds else ""
-        print(f"{name:<18} {len(found.rules):>6} {found.size:>11} {compiled_in:>10} {times[name]:>8.3f} s")
+def table(sets: Mapping[str, Compiled], times: Mapping[str, float]) -> Table:
+    """Write what each set of overrides costs."""
+    rows = [
+        Row(name, (len(found.rules), found.size, found.seconds or None, times[name] * 1e3))
+        for name, found in sets.items()
+    ]
+    columns = ("rules", "characters", "compiled in s", "evaluated in ms")
+    return Table(f"{DATABASES * TABLES:,} series, median of {ROUNDS} evaluations:", columns, rows)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from bench.reporting import Row, Table, quotient, report
+from plimsoll import __version__
 from plimsoll.demo.processes import workspace
 from plimsoll.relay.forwarding.receiver import client_session
 from plimsoll.web.listener import Address, listening
@@ -53,7 +55,7 @@ class Cost(NamedTuple):
 
 
 def main() -> int:
-    """Measure, and print a table."""
+    """Measure, print a table and write it down."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(workspace())
         receiver = stack.enter_context(running(*RECEIVER, log=folder / "receiver.log"))
@@ -61,7 +63,7 @@ def main() -> int:
         relay = stack.enter_context(running(*RELAY, flag, log=folder / "relay.log"))
         targets = {"directly": receiver, "through the relay": f"{relay}/webhook/ops"}
         costs = asyncio.run(measured(targets))
-    report(costs)
+    report("relay", "The relay", [table(costs)], {"Plimsoll": __version__})
     return 0
 
 
@@ -133,15 +135,19 @@ async def post(session: aiohttp.ClientSession, url: str) -> float:
     return time.perf_counter() - began
 
 
-def report(costs: dict[str, list[Cost]]) -> None:
-    print(f"{NOTIFICATIONS} notifications of {len(BODY)} bytes, median of {ROUNDS} rounds each, in turns")
-    print(f"{'':18} {'median':>10} {'99 percent':>11} {f'{AT_ONCE} at once':>14}")
-    medians = {name: Cost(*map(statistics.median, zip(*all_, strict=True))) for name, all_ in costs.items()}
-    for name, cost in medians.items():
-        print(f"{name:18} {cost.median * 1e3:>7.2f} ms {cost.p99 * 1e3:>8.2f} ms {cost.rate:>10.0f} per s")
-    directly, relayed = medians.values()
-    added = [(relayed[index] - directly[index]) * 1e3 for index in range(2)]
-    print(f"{'added':18} {added[0]:>7.2f} ms {added[1]:>8.2f} ms")
+def table(costs: dict[str, list[Cost]]) -> Table:
+    """Write what the way through the relay adds."""
+    directly, relayed = (Cost(*map(statistics.median, zip(*all_, strict=True))) for all_ in costs.values())
+    figures = [
+        ("latency, median, ms", directly.median * 1e3, relayed.median * 1e3),
+        ("latency, p99, ms", directly.p99 * 1e3, relayed.p99 * 1e3),
+        (f"notifications per second, {AT_ONCE} at once", directly.rate, relayed.rate),
+    ]
+    rows = [Row(name, (one, other), ratio=quotient(other, one)) for name, one, other in figures]
+    caption = (
+        f"{NOTIFICATIONS} notifications of {len(BODY):,} bytes, median of {ROUNDS} rounds each, in turns:"
+    )
+    return Table(caption, tuple(costs), rows, "relay : directly")
 
 
 def alert(number: int) -> dict[str, object]:
