@@ -186,6 +186,7 @@ async def _read(connection: Connection, text: str, oids: Sequence[int]) -> list[
 def _complaint(listed: Sequence[Row], refused: Mapping[int, Reason]) -> str | None:
     """Say what is not in the order of things; a lock is, and passes."""
     reasons = {oid: reason for oid, reason in refused.items() if reason != "locked"}
-    if bad := [f"{schema}.{name} ({reasons[oid]})" for oid, schema, name, *_ in listed if oid in reasons]:
-        return f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}"
-    return None
+    if not reasons:
+        return None
+    bad = [f"{schema}.{name} ({reasons[oid]})" for oid, schema, name, *_ in listed if oid in reasons]
+    return f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}"

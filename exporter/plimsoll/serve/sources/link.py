@@ -87,7 +87,7 @@ class _TolerantLoader(TextLoader):
     """Shows bytes that are no UTF-8 instead of failing: names of databases are not converted to ours."""
 
     def load(self, data: Any) -> str:
-        return bytes(data).decode("utf-8", "backslashreplace")
+        return str(data, "utf-8", "backslashreplace")
 
 
 async def _ready(descriptor: int, *, write: bool) -> None:
