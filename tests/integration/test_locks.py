@@ -81,6 +81,10 @@ def grow_others(database: Database) -> None:
     with database.connect() as session:
         for number in range(OTHERS):
             session.execute(f"INSERT INTO other_{number} VALUES (1)")
+    grown = (
+        f"SELECT count(*) = {OTHERS} FROM pg_stat_user_tables WHERE relname LIKE 'other%' AND n_tup_ins > 0"
+    )
+    database.wait_until(grown)
 
 
 @pytest.mark.parametrize("relation", ["table", "index", "toast"])

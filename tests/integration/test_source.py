@@ -86,7 +86,8 @@ async def test_nothing_is_left_on_the_session(connection: Connection) -> None:
 async def test_an_abandoned_statement_is_cancelled(database: Database) -> None:
     server = server_of(database, statement_timeout="10m")
     reading = asyncio.create_task(read_for_ever(server))
-    await asyncio.to_thread(eventually, lambda: sessions(database) == 1)
+    asleep = "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND usename = 'plimsoll'"
+    await asyncio.to_thread(database.wait_until, asleep)  # what has not begun yet cannot be cancelled
     reading.cancel()
     started = time.monotonic()
     await asyncio.wait({reading})

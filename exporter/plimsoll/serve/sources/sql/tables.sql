@@ -2,18 +2,18 @@
 -- have no storage of their own. Straight from pg_class, since the pg_stat_user_tables view joins and groups
 -- indexes too, at many times the cost. Unlogged relations have no contents on a standby.
 --
--- storage: its file and its TOAST relation. activity: counters of it and its TOAST relation that never go down, so
--- that an equal sum means that nothing was written.
+-- storage: its file and its TOAST relation. activity: counters, of both, of what changes the length of files. None ever
+-- goes down, so that an equal sum means that nothing did. To delete rows changes no length, only to vacuum does.
 SELECT c.oid::bigint,
        n.nspname::text,
        c.relname::text,
        pg_stat_get_live_tuples(c.oid) AS live,
        pg_stat_get_dead_tuples(c.oid) AS dead,
        c.relfilenode::bigint << 32 | c.reltoastrelid::bigint AS storage,
-       pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid)
+       pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid)
            + pg_stat_get_vacuum_count(c.oid) + pg_stat_get_autovacuum_count(c.oid)
            + CASE WHEN c.reltoastrelid = 0 THEN 0
-                  ELSE pg_stat_get_tuples_inserted(c.reltoastrelid) + pg_stat_get_tuples_deleted(c.reltoastrelid)
+                  ELSE pg_stat_get_tuples_inserted(c.reltoastrelid)
                       + pg_stat_get_vacuum_count(c.reltoastrelid) + pg_stat_get_autovacuum_count(c.reltoastrelid)
              END AS activity,
        c.relkind = 'p' AS is_partitioned
