@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import urllib.parse
 import urllib.request
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -110,9 +111,10 @@ class Locked:
             return str(response.read().decode())
 
     def targets(self) -> dict[str, tuple[str, str]]:
-        """Give health and error of each job's target."""
+        """Give health and error of each job's target, which may not be known yet."""
         active = json.loads(self.fetch("prometheus", "/api/v1/targets"))["data"]["activeTargets"]
-        return {target["labels"]["job"]: (target["health"], target["lastError"]) for target in active}
+        known = {target["labels"]["job"]: (target["health"], target["lastError"]) for target in active}
+        return defaultdict(lambda: ("unknown", ""), known)
 
     def value(self, expression: str) -> float | None:
         """Ask Prometheus for the value of the only series of an expression, or None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -60,4 +61,5 @@ async def look(connection: Connection, former: Look | None) -> Look:
 
 
 async def _storage(connection: Connection) -> dict[int, int]:
-    return {oid: int(total) for oid, total in await connection.read(_STORAGE)}
+    rows = await connection.read(_STORAGE)
+    return await asyncio.to_thread(lambda: {oid: int(total) for oid, total in rows})
