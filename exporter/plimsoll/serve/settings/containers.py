@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from plimsoll.alerts.labels import COMPOSE_LABELS, OwnLabel, published_name
 from plimsoll.config import PlacedError, Section
+from plimsoll.config.client_tls import client_context
 from plimsoll.config.engines import SOCKETS, DockerHost, check_docker_host, engine_here
 from plimsoll.config.fields import Duration, FilePath, Name, Timeout
 from plimsoll.serve.settings.shared import Selection
@@ -24,11 +25,6 @@ def _directory(value: Any) -> Path:
 
 
 Directory = Annotated[Path, BeforeValidator(_directory)]
-
-
-def _no_passphrase() -> str:
-    """Refuse, where OpenSSL would ask whoever sits at the terminal."""
-    raise PlacedError("is encrypted; a key without a passphrase is needed", "key_file")
 
 
 class TlsSettings(Section):
@@ -51,18 +47,7 @@ class TlsSettings(Section):
         Raises:
             ValueError: one of them cannot be used.
         """
-        try:
-            context = ssl.create_default_context(cafile=str(self.ca_file))
-        except OSError as error:
-            raise PlacedError(f"holds no certificates: {error.strerror or error}", "ca_file") from None
-        if self.cert_file and self.key_file:
-            try:
-                context.load_cert_chain(self.cert_file, self.key_file, password=_no_passphrase)
-            except OSError as error:
-                raise ValueError(
-                    f"cert_file and key_file are no pair of certificate and key: {error.strerror or error}"
-                ) from None
-        return context
+        return client_context(self.ca_file, self.cert_file, self.key_file)
 
 
 class EngineSettings(Selection):
