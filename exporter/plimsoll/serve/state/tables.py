@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from plimsoll.serve.metrics import LabelTemplate
 from plimsoll.serve.roots import Root
@@ -18,7 +18,7 @@ Cause = Literal["changed", "held", "rotation"]
 
 LABELS = LabelTemplate({}, ("schemaname", "relname"))
 """Renders what tells a table from the others of its database."""
-CAUSES: tuple[Cause, ...] = ("changed", "held", "rotation")
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class Table:
     toast: int
     indexes: int
     measured_at: float
-    storage: int = 0
+    storage: int
     """Its file and its TOAST relation, in one number."""
-    activity: int = 0
-    """The sum of the counters of what was written to it."""
+    activity: int
+    """The sum of the counters of what changes the length of its files."""
 
     @property
     def table_size(self) -> int:
