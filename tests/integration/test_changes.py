@@ -392,7 +392,8 @@ async def test_temporary_tables_of_others_do_not_have_indexes_read_again(world: 
     assert after.signs == before.signs
     assert after.storage is before.storage
     assert after.parents is before.parents
-    assert after.rows == before.rows
+    assert after.tables == before.tables
+    assert all(after.tables[oid] is listed for oid, listed in before.tables.items())
 
 
 NO_TRACE = """

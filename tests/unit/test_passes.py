@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.serve.passes import combine, due
-from plimsoll.serve.sources.catalogue import Look, Signs
+from plimsoll.serve.sources.catalogue import Listed, Look, Signs
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
 from plimsoll.serve.state.tables import LABELS, Cause, Table, TablePass
@@ -29,17 +29,19 @@ def listed(
     storage: int = 5,
     activity: int = 7,
     is_partitioned: bool = False,
-) -> Row:
-    return (oid, "public", name or f"t{oid}", live, dead, storage, activity, is_partitioned)
+) -> Listed:
+    return Listed(oid, "public", name or f"t{oid}", live, dead, storage, activity, is_partitioned)
 
 
 def look(
-    *rows: Row,
+    *tables: Listed,
     epoch: str = "",
     storage: Mapping[int, int] | None = None,
     held: Sequence[int] = (),
 ) -> Look:
-    return Look(Signs(epoch, None, None), storage or {}, {}, frozenset(held), rows)
+    return Look(
+        Signs(epoch, None, None), storage or {}, {}, frozenset(held), {each.oid: each for each in tables}
+    )
 
 
 def measured(oid: int, heap: int = 100, toast: int = 20, indexes: int = 3) -> Row:
@@ -47,12 +49,7 @@ def measured(oid: int, heap: int = 100, toast: int = 20, indexes: int = 3) -> Ro
 
 
 def table(oid: int, measured_at: float = BEFORE) -> Table:
-    return Table(
-        *("public", f"t{oid}", LABELS("public", f"t{oid}"), 10, 1, 7, 5, 3),
-        measured_at=measured_at,
-        storage=5,
-        activity=7,
-    )
+    return Table(listed(oid), LABELS("public", f"t{oid}"), 7, 5, 3, measured_at)
 
 
 def former(
@@ -64,14 +61,14 @@ def former(
 
 def passed(
     last: TablePass | None,
-    rows: Sequence[Row],
+    tables: Iterable[Listed],
     sizes: Sequence[Row],
     refused: Mapping[int, Reason] | None = None,
     causes: Mapping[int, Cause] | None = None,
 ) -> TablePass:
     """End a pass in which every table was due, if nothing else is said."""
-    everything: dict[int, Cause] = {row[0]: "changed" for row in rows}
-    return combine(look(*rows), last, everything if causes is None else causes, sizes, refused or {}, NOW)
+    everything: dict[int, Cause] = {each.oid: "changed" for each in tables}
+    return combine(look(*tables), last, everything if causes is None else causes, sizes, refused or {}, NOW)
 
 
 def wanted(
@@ -94,12 +91,12 @@ def test_tuples_alone_are_no_change() -> None:
 
 
 @pytest.mark.parametrize(
-    "row",
+    "table",
     [listed(1, activity=8), listed(1, activity=0), listed(1, storage=6)],
     ids=["written to", "statistics of this table reset", "another file"],
 )
-def test_a_change_is_measured(row: Row) -> None:
-    assert wanted(look(row, listed(2)), former(1, 2)) == {1: "changed"}
+def test_a_change_is_measured(table: Listed) -> None:
+    assert wanted(look(table, listed(2)), former(1, 2)) == {1: "changed"}
 
 
 @pytest.mark.parametrize("present", [{2: 20}, {1: 11, 2: 20}], ids=["dropped", "rebuilt"])
@@ -119,11 +116,11 @@ def test_what_may_be_written_to_is_measured_and_once_afterwards() -> None:
     during = look(listed(1), listed(2), held=[1, 999])
     causes = wanted(during, former(1, 2))
     assert causes == {1: "held"}
-    last = passed(former(1, 2), during.rows, [measured(1)], causes=causes)
+    last = passed(former(1, 2), during.tables.values(), [measured(1)], causes=causes)
 
     after = wanted(look(listed(1), listed(2)), last, NOW)
     assert after == {1: "changed"}
-    last = passed(last, during.rows, [measured(1)], causes=after)
+    last = passed(last, during.tables.values(), [measured(1)], causes=after)
 
     assert wanted(look(listed(1), listed(2)), last, NOW) == {}
 
@@ -131,7 +128,7 @@ def test_what_may_be_written_to_is_measured_and_once_afterwards() -> None:
 def test_what_may_be_written_to_when_first_seen_is_measured_once_afterwards_too() -> None:
     during = look(listed(1), listed(2), held=[1])
     causes = wanted(during, None)
-    last = passed(None, during.rows, [measured(1), measured(2)], causes=causes)
+    last = passed(None, during.tables.values(), [measured(1), measured(2)], causes=causes)
 
     assert wanted(look(listed(1), listed(2)), last, NOW) == {1: "changed"}
 
@@ -151,13 +148,14 @@ def test_a_partitioned_table_has_nothing_to_measure() -> None:
 
     assert wanted(seen, None) == {}
     assert wanted(seen, former()) == {}
-    assert passed(None, seen.rows, [], causes={}).tables == {}
+    assert passed(None, seen.tables.values(), [], causes={}).tables == {}
 
 
 def test_the_longest_unmeasured_come_first() -> None:
-    last = replace(former(), tables={1: table(1, 30), 2: table(2, 10), 3: table(3, 20)})
+    last = passed(former(1, 2, 3), list(map(listed, (1, 2, 3))), [measured(1)], causes={1: "changed"})
+    last = passed(last, list(map(listed, (1, 2, 3))), [measured(3)], causes={3: "changed"})
 
-    assert list(wanted(look(*map(listed, (1, 2, 3, 4)), epoch="another"), last)) == [4, 2, 3, 1]
+    assert list(wanted(look(*map(listed, (1, 2, 3, 4)), epoch="another"), last)) == [4, 2, 1, 3]
 
 
 @settings(deadline=None)
@@ -182,10 +180,14 @@ def test_each_table_has_its_turn_within_the_full_interval(
         assert min(each.measured_at for each in last.tables.values()) >= now - full_interval - interval
 
 
+def test_when_the_clock_was_set_back_nothing_has_its_turn() -> None:
+    assert wanted(look(listed(1), listed(2, activity=8)), former(1, 2), now=BEFORE - 60) == {2: "changed"}
+
+
 def test_a_measured_table_has_what_was_measured() -> None:
     result = passed(former(1), [listed(1)], [measured(1)], {})
 
-    assert result.tables == {1: Table("public", "t1", LABELS("public", "t1"), 10, 1, 100, 20, 3, NOW, 5, 7)}
+    assert result.tables == {1: Table(listed(1), LABELS("public", "t1"), 100, 20, 3, NOW)}
     assert (result.tables[1].table_size, result.tables[1].size) == (120, 123)
     assert (result.unmeasured, result.listed, result.began_at) == (Counter(), 1, NOW)
 
@@ -197,11 +199,10 @@ def test_an_empty_table_is_measured() -> None:
 
 
 def test_a_refused_table_repeats_its_sizes_under_its_new_name() -> None:
-    result = passed(former(1), [listed(1, "renamed", live=500, dead=50)], [], {1: "locked"})
+    renamed = listed(1, "renamed", live=500, dead=50)
+    result = passed(former(1), [renamed], [], {1: "locked"})
 
-    assert result.tables == {
-        1: Table("public", "renamed", LABELS("public", "renamed"), 500, 50, 7, 5, 3, BEFORE, 5, 7)
-    }
+    assert result.tables == {1: Table(renamed, LABELS("public", "renamed"), 7, 5, 3, BEFORE)}
     assert result.unmeasured == {"locked": 1}
     assert result.listed == len(result.tables)
 
@@ -248,11 +249,12 @@ def test_reasons_are_counted_apart() -> None:
 
 def test_a_table_that_is_not_due_stays_the_same_object() -> None:
     last = former(1, 2)
+    other = listed(2, live=12)
 
-    result = passed(last, [listed(1), listed(2, live=12)], [], causes={})
+    result = passed(last, [last.tables[1].listed, other], [], causes={})
 
     assert result.tables[1] is last.tables[1]
-    assert result.tables[2] == replace(last.tables[2], live=12)
+    assert result.tables[2] == replace(last.tables[2], listed=other)
 
 
 def test_what_was_measured_is_counted_by_its_cause() -> None:

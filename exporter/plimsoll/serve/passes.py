@@ -9,16 +9,16 @@ on a standby, any).
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
+from itertools import islice
 
 from plimsoll.serve.roots import descendants, roll_up
 from plimsoll.serve.selection import select
 from plimsoll.serve.settings.postgres import TableSettings
-from plimsoll.serve.sources.catalogue import Look
+from plimsoll.serve.sources.catalogue import Listed, Look
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
 from plimsoll.serve.state.tables import LABELS, Cause, Shown, Table, TablePass
@@ -26,39 +26,35 @@ from plimsoll.serve.state.tables import LABELS, Cause, Shown, Table, TablePass
 
 def due(look: Look, last: TablePass | None, now: float, full_interval: float) -> dict[int, Cause]:
     """Say which tables to measure, and why; those measured longest ago first, the new ones before them."""
-    stored = [row for row in look.rows if not row[7]]
-    if last is None or last.look.signs.epoch != look.signs.epoch:
-        causes: dict[int, Cause] = dict.fromkeys((row[0] for row in stored), "changed")
-    else:
-        causes = _changed(stored, last, look)
-    causes |= dict.fromkeys((row[0] for row in stored if row[0] in look.held), "held")
-    if last:
-        rest = [row[0] for row in stored if row[0] not in causes]
-        turns = _turns(len(stored), now - last.began_at, full_interval)
-        causes |= dict.fromkeys(
-            heapq.nsmallest(turns, rest, key=lambda oid: last.tables[oid].measured_at), "rotation"
-        )
+    stored = {oid for oid, listed in look.tables.items() if not listed.is_partitioned}
     known = last.tables if last else {}
-    return dict(
-        sorted(causes.items(), key=lambda each: known[each[0]].measured_at if each[0] in known else 0.0)
-    )
+    changed = _changed(look, last) & stored if last else stored
+    causes: dict[int, Cause] = dict.fromkeys(changed, "changed")
+    causes |= dict.fromkeys(look.held & stored, "held")
+    if last:
+        rest = (oid for oid in known if oid in stored and oid not in causes)
+        turns = _turns(len(stored), now - last.began_at, full_interval)
+        causes |= dict.fromkeys(islice(rest, turns), "rotation")
+    new = (oid for oid in look.tables if oid not in known)
+    return {oid: causes[oid] for oid in (*new, *known) if oid in causes}
 
 
-def _changed(stored: Iterable[Row], last: TablePass, look: Look) -> dict[int, Cause]:
-    rebuilt = _different(last.look.storage, look.storage)
-    tables, owed = last.tables, last.owed
-    changed: dict[int, Cause] = {}
-    for oid, _, _, _, _, storage, activity, _ in stored:
-        known = tables.get(oid)
-        if (
-            known is None
-            or known.activity != activity
-            or known.storage != storage
-            or oid in rebuilt
-            or oid in owed
-        ):
-            changed[oid] = "changed"
-    return changed
+def _changed(look: Look, last: TablePass) -> Set[int]:
+    """Give the tables that changed, or are new, and also some that have no storage."""
+    if last.look.signs.epoch != look.signs.epoch:
+        return look.tables.keys()
+    tables = last.tables
+    different = {
+        oid
+        for oid, listed in look.tables.items()
+        if (known := tables.get(oid)) is None
+        or (known.listed is not listed and _has_moved(known.listed, listed))
+    }
+    return different | _different(last.look.storage, look.storage) | last.owed
+
+
+def _has_moved(former: Listed, present: Listed) -> bool:
+    return former.activity != present.activity or former.storage != present.storage
 
 
 def _different(former: Mapping[int, int], present: Mapping[int, int]) -> set[int]:
@@ -69,8 +65,11 @@ def _different(former: Mapping[int, int], present: Mapping[int, int]) -> set[int
 
 
 def _turns(tables: int, elapsed: float, full_interval: float) -> int:
-    """Give how many tables to measure so that, at this pace, each is measured once in `full_interval`."""
-    return tables if elapsed >= full_interval else math.ceil(tables * elapsed / full_interval)
+    """Give how many tables to measure so that, at this pace, each is measured once in `full_interval`.
+
+    A clock that was set back gives all their turns later, by as much.
+    """
+    return tables if elapsed >= full_interval else max(0, math.ceil(tables * elapsed / full_interval))
 
 
 def combine(
@@ -87,15 +86,15 @@ def combine(
     neither measured nor refused was dropped meanwhile.
     """
     former = last.tables if last else {}
+    tables = {
+        oid: known if known.listed is (listed := look.tables[oid]) else _carried(known, listed)
+        for oid, known in former.items()
+        if oid in look.tables and (oid not in causes or oid in refused)
+    }
     measured = {oid: (heap, toast, indexes) for oid, _, heap, toast, indexes in sizes}
-    tables: dict[int, Table] = {}
-    for oid, schema, name, live, dead, storage, activity, is_partitioned in look.rows:
-        known = former.get(oid)
-        if oid in measured:
-            labels = known.labels if known and _is_called(known, schema, name) else LABELS(schema, name)
-            tables[oid] = Table(schema, name, labels, live, dead, *measured[oid], now, storage, activity)
-        elif known and not is_partitioned and (oid in refused or oid not in causes):
-            tables[oid] = _carried(known, schema, name, live, dead)
+    for oid, bytes_ in measured.items():
+        listed = look.tables[oid]
+        tables[oid] = Table(listed, _labels(former.get(oid), listed), *bytes_, now)
     never_measured = sum(oid not in tables for oid in refused)
     return TablePass(
         tables,
@@ -104,21 +103,19 @@ def combine(
         len(tables) + never_measured,
         now,
         frozenset(refused) | {oid for oid, cause in causes.items() if cause == "held"},
-        look._replace(rows=()),
+        look,
     )
 
 
-def _is_called(table: Table, schema: str, name: str) -> bool:
-    return table.name == name and table.schema == schema
+def _carried(table: Table, listed: Listed) -> Table:
+    """Give a table with its last sizes."""
+    return replace(table, listed=listed, labels=_labels(table, listed))
 
 
-def _carried(table: Table, schema: str, name: str, live: int, dead: int) -> Table:
-    """Give a table with its last sizes; the same object if nothing else changed either."""
-    if not _is_called(table, schema, name):
-        return replace(table, schema=schema, name=name, labels=LABELS(schema, name), live=live, dead=dead)
-    if table.live != live or table.dead != dead:
-        return replace(table, live=live, dead=dead)
-    return table
+def _labels(known: Table | None, listed: Listed) -> str:
+    if known and (known.listed.schema, known.listed.name) == (listed.schema, listed.name):
+        return known.labels
+    return LABELS(listed.schema, listed.name)
 
 
 def show(
@@ -127,10 +124,11 @@ def show(
     """Choose what has series, and sum up partitions."""
     parents = look.parents
     below = former.below if parents is former.parents else descendants(parents)
+    related = [look.tables[oid] for oid in (*below, *parents) if oid in look.tables]
     roots = roll_up(
         below,
-        {row[0]: (row[1], row[2]) for row in look.rows if row[0] in below},
-        {row[0] for row in look.rows if not row[7]},
+        {each.oid: (each.schema, each.name) for each in related},
+        {each.oid for each in related if not each.is_partitioned},
         tables,
         former.roots.keys(),
     )

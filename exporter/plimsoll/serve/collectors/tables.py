@@ -124,7 +124,7 @@ class TablesCollector:
                     shown, _BATCH, partial(_read, connection, _STATISTICS), budget
                 )
                 result = replace(result, statistics={oid: values for oid, *values in rows})
-        return result, _complaint(seen.rows, refused)
+        return result, _complaint(seen, refused)
 
     def emit(self, page: Page, known: ServerState) -> None:
         """Publish the tables of each database that still exists, while they are not too old."""
@@ -183,10 +183,10 @@ async def _read(connection: Connection, text: str, oids: Sequence[int]) -> list[
     return await connection.read(text, {"oids": array(oids)})
 
 
-def _complaint(listed: Sequence[Row], refused: Mapping[int, Reason]) -> str | None:
+def _complaint(seen: Look, refused: Mapping[int, Reason]) -> str | None:
     """Say what is not in the order of things; a lock is, and passes."""
-    reasons = {oid: reason for oid, reason in refused.items() if reason != "locked"}
+    reasons = {seen.tables[oid]: reason for oid, reason in refused.items() if reason != "locked"}
     if not reasons:
         return None
-    bad = [f"{schema}.{name} ({reasons[oid]})" for oid, schema, name, *_ in listed if oid in reasons]
-    return f"{len(bad)} of {len(listed)} tables not measured: {', '.join(bad[:5])}"
+    bad = [f"{table.schema}.{table.name} ({reason})" for table, reason in reasons.items()]
+    return f"{len(bad)} of {len(seen.tables)} tables not measured: {', '.join(bad[:5])}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from plimsoll.serve.sources.link import Row
@@ -27,6 +27,22 @@ class Signs(NamedTuple):
     """Another one: partitions, or children, were attached or detached."""
 
 
+class Listed(NamedTuple):
+    """A table as the catalogue and its counters show it: a row of tables.sql."""
+
+    oid: int
+    schema: str
+    name: str
+    live: int
+    dead: int
+    storage: int
+    """Its file and its TOAST relation, in one number."""
+    activity: int
+    """The sum of the counters of what changes the length of its files."""
+    is_partitioned: bool
+    """Then it has no storage of its own."""
+
+
 class Look(NamedTuple):
     """What a look saw. Everything in it is as old as what is measured later, or older: nothing is missed."""
 
@@ -37,8 +53,9 @@ class Look(NamedTuple):
     """The parent of each partition, by their oids."""
     held: frozenset[int]
     """Relations, indexes too, that somebody may be writing to."""
-    rows: Sequence[Row]
-    """Of each table: oid, schema, name, live and dead tuples, storage, activity, is it partitioned."""
+    tables: Mapping[int, Listed]
+    """All tables by oid, also those that have no storage; the very same objects as in the former look while
+    nothing about them changes."""
 
 
 async def look(connection: Connection, former: Look | None) -> Look:
@@ -54,12 +71,31 @@ async def look(connection: Connection, former: Look | None) -> Look:
     return Look(
         signs,
         former.storage if former and is_stored else await _storage(connection),
-        former.parents if former and is_inherited else dict(await connection.read(_INHERITANCE)),
+        former.parents if former and is_inherited else await _parents(connection),
         frozenset(held),
-        await connection.read(_TABLES),
+        await _tables(connection, former.tables if former else {}),
     )
+
+
+# What is made of many rows is made in a thread: whoever asks for our health does not wait for it.
 
 
 async def _storage(connection: Connection) -> dict[int, int]:
     rows = await connection.read(_STORAGE)
     return await asyncio.to_thread(lambda: {oid: int(total) for oid, total in rows})
+
+
+async def _parents(connection: Connection) -> dict[int, int]:
+    rows = await connection.read(_INHERITANCE)
+    return await asyncio.to_thread(dict, rows)
+
+
+async def _tables(connection: Connection, former: Mapping[int, Listed]) -> dict[int, Listed]:
+    rows = await connection.read(_TABLES)
+    return await asyncio.to_thread(_listed, rows, former)
+
+
+def _listed(rows: Iterable[Row], former: Mapping[int, Listed]) -> dict[int, Listed]:
+    return {
+        row[0]: known if (known := former.get(row[0])) and known == row else Listed._make(row) for row in rows
+    }

@@ -63,12 +63,18 @@ class Link(psycopg.AsyncConnection[Row]):
         self.pgconn.nonblocking = 1
         self.prepare_threshold = None
         await self.set_autocommit(True)
-        self.adapters.register_loader("text", _TolerantLoader)
 
     async def wait(self, gen: PQGen[Any], *_: Any, **__: Any) -> Any:
         """Wait for an operation; when cancelled stop at once, where psycopg would wait for the server."""
         # Without an interval psycopg asks again and again, and keeps a processor busy while the server works.
         return await wait_async(gen, self.pgconn.socket, interval=_LOOK_AGAIN)
+
+    def tolerate(self) -> None:
+        """Show bytes that are no UTF-8 from now on instead of failing, which takes several times as long.
+
+        There are some in databases without an encoding, and names of databases are never converted to ours.
+        """
+        self.adapters.register_loader("text", _TolerantLoader)
 
     async def leave(self) -> int | None:
         """Close, ending what still runs; give a socket that stays open until the backend has gone."""
@@ -84,8 +90,6 @@ class Link(psycopg.AsyncConnection[Row]):
 
 
 class _TolerantLoader(TextLoader):
-    """Shows bytes that are no UTF-8 instead of failing: names of databases are not converted to ours."""
-
     def load(self, data: Any) -> str:
         return str(data, "utf-8", "backslashreplace")
 

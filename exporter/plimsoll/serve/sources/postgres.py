@@ -189,8 +189,10 @@ class Connection:
             f"SET LOCAL statement_timeout = {timeout};"
             f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout)};"
         )
+        # Unless told not to, a backend copies all statistics that it looks at, to show the same ones again.
+        statistics = "SET LOCAL stats_fetch_consistency = none;" if link.info.server_version >= 150000 else ""
         # A database's owner may have put functions of his own before PostgreSQL's, to run as us.
-        self._begin = f"BEGIN READ ONLY;SET LOCAL search_path = pg_catalog;{limits}"
+        self._begin = f"BEGIN READ ONLY;SET LOCAL search_path = pg_catalog;{statistics}{limits}"
         # Its statements travel one by one: were we stopped in between, it would stand open.
         self._begin_cursor = (
             f"BEGIN READ ONLY;SET LOCAL idle_in_transaction_session_timeout = {timeout};"
@@ -214,7 +216,12 @@ class Connection:
             PostgresError: the connection is lost, or the server does not answer.
         """
         try:
-            return await self._in_time(self._transaction(statement, parameters))
+            try:
+                return await self._in_time(self._transaction(statement, parameters))
+            except UnicodeDecodeError:
+                self._link.tolerate()
+                self._cursor = psycopg.AsyncClientCursor(self._link)
+                return await self._in_time(self._transaction(statement, parameters))
         except psycopg.Error as error:
             raise self._described(error) from None
 

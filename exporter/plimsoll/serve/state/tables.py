@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from plimsoll.serve.metrics import LabelTemplate
 from plimsoll.serve.roots import Root
 from plimsoll.serve.selection import Selection
-from plimsoll.serve.sources.catalogue import Look
+from plimsoll.serve.sources.catalogue import Listed, Look
 from plimsoll.serve.sources.postgres import Reason
 
 Cause = Literal["changed", "held", "rotation"]
@@ -23,25 +23,18 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table, partition or materialised view: bytes, tuples, and when the bytes were measured.
+    """A table, partition or materialised view: what the catalogue says, its bytes, and since when.
 
     While nothing about a table changes, it stays the very same object from pass to pass.
     """
 
-    schema: str
-    name: str
+    listed: Listed
     labels: str
     """Rendered once: those of its series that tell it from the other tables of the database."""
-    live: int
-    dead: int
     heap: int
     toast: int
     indexes: int
     measured_at: float
-    storage: int
-    """Its file and its TOAST relation, in one number."""
-    activity: int
-    """The sum of the counters of what changes the length of its files."""
 
     @property
     def table_size(self) -> int:
@@ -74,6 +67,7 @@ class TablePass:
     """The tables of one database as of the last pass over it; `listed` counts the never measured too."""
 
     tables: Mapping[int, Table]
+    """By oid, the one that was measured longest ago first."""
     unmeasured: Counter[Reason]
     measured: Counter[Cause]
     listed: int
@@ -81,7 +75,7 @@ class TablePass:
     owed: frozenset[int]
     """Tables to measure in the next pass, whatever their counters say."""
     look: Look
-    """What the catalogue was like; without its rows, of which the tables are made."""
+    """What the catalogue was like."""
     shown: Shown = field(default_factory=Shown)
     statistics: Mapping[int, Sequence[float | None]] = field(default_factory=dict)
     """Of the tables that are shown, the columns of table_statistics.sql; empty once a pass has failed."""
