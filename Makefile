@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 export DSN BASE
 
-BENCHES = tables databases idle encoding history relay overrides containers
+BENCHES = tables databases idle memory encoding history relay overrides containers
 
 .PHONY: help setup run test test-matrix test-pairs generate bench image lint clean
 

@@ -106,6 +106,8 @@ class Exporter:
                 limits[host] = max(limits.get(host, 0), server.max_connections)
         for host, limit in limits.items():
             self._places.setdefault(host, Places(limit)).limit = limit
+        # What backends of ours still hold at another host counts, should a later reload name that again.
+        self._places = {host: at for host, at in self._places.items() if host in limits or not at.is_empty}
         former = self._targets
         engines = self._engines
         self._servers = {each.name: self._server(each, settings.sql_of(each)) for each in settings.servers}
@@ -116,7 +118,8 @@ class Exporter:
         former = self._servers.get(settings.name)
         if former and former.settings == settings and former.state.sql == sql:
             return former
-        return PostgresTarget(settings, self._places, former, sql)
+        places = {host: self._places[host] for host in settings.hosts}
+        return PostgresTarget(settings, places, former, sql)
 
     async def _collect(self) -> Snapshot:
         collected: list[Target[Any]] = []

@@ -19,7 +19,7 @@ from plimsoll.serve.series import RowsRefusedError, family_of, refuse_taken, ser
 from plimsoll.serve.settings.sql import Query, SqlEntry
 from plimsoll.serve.sources.batches import Budget
 from plimsoll.serve.sources.postgres import Connection, PostgresError, StatementRefusedError
-from plimsoll.serve.state.postgres import ServerState
+from plimsoll.serve.state.postgres import Database, ServerState
 from plimsoll.serve.state.sql import Outcome, Series
 
 _log = structlog.get_logger(__name__)
@@ -69,20 +69,35 @@ class SqlCollector:
         self._idle: list[SqlEntry] = []
         self._jobs: dict[tuple[str, float], Job] = {}
         self._plan: Mapping[str, Sequence[Query]] = {}
+        self._planned_for: tuple[str | None, Sequence[Database]] = (None, ())
 
     def jobs(self) -> Iterable[Job]:
         """Give one job for each database that has queries; those of vanished databases are abandoned."""
+        there = (self._state.own_datname, self._state.databases)
+        if there != self._planned_for:
+            self._planned_for = there
+            self._plan_anew()
+        return self._jobs.values()
+
+    def _plan_anew(self) -> None:
         self._plan = planned(self._state)
         self._warn_of_idle()
-        outcomes = self._state.outcomes
-        if outcomes.keys() - self._plan.keys():
-            self._state.outcomes = {name: of for name, of in outcomes.items() if name in self._plan}
+        self._forget_what_is_not_planned()
         former = self._jobs
         intervals = {name: min(each.interval for each in queries) for name, queries in self._plan.items()}
         self._jobs = {key: former.get(key) or self._job(*key) for key in intervals.items()}
         for vanished in former.keys() - self._jobs.keys():
             former[vanished].cancel()
-        return self._jobs.values()
+
+    def _forget_what_is_not_planned(self) -> None:
+        """Forget outcomes in databases that have vanished, and of queries that a reload has taken away."""
+        plan = {name: {query.key for query in queries} for name, queries in self._plan.items()}
+        outcomes = self._state.outcomes
+        if any(of.keys() - plan.get(name, set()) for name, of in outcomes.items()):
+            self._state.outcomes = {
+                name: {key: outcome for key, outcome in outcomes[name].items() if key in plan[name]}
+                for name in outcomes.keys() & plan.keys()
+            }
 
     def _warn_of_idle(self) -> None:
         """Log what runs nowhere, once."""

@@ -92,6 +92,11 @@ class Places:
         return sum(place.at_work for place in self._taken) >= self.limit
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nobody holds a place."""
+        return not self._taken
+
+    @property
     def state(self) -> str:
         """Say what the places are taken by."""
         at_work = sum(place.at_work for place in self._taken)
