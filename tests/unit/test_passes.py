@@ -30,7 +30,7 @@ def listed(
     activity: int = 7,
     is_partitioned: bool = False,
 ) -> Listed:
-    return Listed(oid, "public", name or f"t{oid}", live, dead, storage, activity, is_partitioned)
+    return (oid, "public", name or f"t{oid}", live, dead, storage, activity, is_partitioned)
 
 
 def look(
@@ -40,7 +40,7 @@ def look(
     held: Sequence[int] = (),
 ) -> Look:
     return Look(
-        Signs(epoch, None, None), storage or {}, {}, frozenset(held), {each.oid: each for each in tables}
+        Signs(epoch, None, None), storage or {}, {}, frozenset(held), {each[0]: each for each in tables}
     )
 
 
@@ -67,7 +67,7 @@ def passed(
     causes: Mapping[int, Cause] | None = None,
 ) -> TablePass:
     """End a pass in which every table was due, if nothing else is said."""
-    everything: dict[int, Cause] = {each.oid: "changed" for each in tables}
+    everything: dict[int, Cause] = {each[0]: "changed" for each in tables}
     return combine(look(*tables), last, everything if causes is None else causes, sizes, refused or {}, NOW)
 
 

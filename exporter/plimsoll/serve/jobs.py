@@ -139,6 +139,7 @@ class Job:
         self.complaint, self._gist = complaint, gist
         if not is_known:
             self._tell(complaint, fault)
+        self._task = None  # of what there may be thousands of, nothing is kept that has ended
 
     def _tell(self, complaint: str | None, fault: Exception | None) -> None:
         """Log what has changed, not the same failure at every scrape."""

@@ -7,8 +7,8 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Literal
 
 from isal import isal_zlib
 
@@ -80,37 +80,61 @@ def present(samples: Iterable[tuple[str, float | None]]) -> Iterator[Sample]:
     return ((labels, value) for labels, value in samples if value is not None)
 
 
-class _Columns(NamedTuple):
-    labels: Sequence[str]
-    values: Sequence[float]
-    common: str
+@dataclass(slots=True)
+class _Column:
+    """All samples of one family: a pair of lists for each database would be a heap of garbage."""
+
+    labels: list[str] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    stretches: list[tuple[int, str]] = field(default_factory=list)
+    """Where each ends, and the labels that all samples in it have before their own."""
+
+    def end_stretch(self, common: str) -> None:
+        """Say what is common to the samples that were appended since the last stretch ended."""
+        if self.stretches and self.stretches[-1][1] == common:
+            self.stretches.pop()
+        self.stretches.append((len(self.labels), common))
+
+    def lines(self, name: str) -> Iterator[list[str]]:
+        """Give the parts of the lines, so many at once as take no time worth mentioning."""
+        start = 0
+        for end, common in self.stretches:
+            for at in range(start, end, _AT_ONCE):
+                some = slice(at, min(at + _AT_ONCE, end))
+                yield _lines(name, self.labels[some], self.values[some], common)
+            start = end
 
 
 class Page:
     """Everything that one scrape gets: families with their samples, in the order of their first use."""
 
     def __init__(self) -> None:
-        self._columns: dict[Family, list[_Columns]] = {}
+        self._columns: dict[Family, _Column] = {}
 
     def add(self, family: Family, samples: Iterable[Sample]) -> None:
         """Append samples; several targets may add to the same family."""
-        listed = list(samples)
-        self.add_columns(family, [labels for labels, _ in listed], [value for _, value in listed])
+        column = self._columns.setdefault(family, _Column())
+        for labels, value in samples:
+            column.labels.append(labels)
+            column.values.append(value)
+        column.end_stretch("")
 
     def add_columns(
         self, family: Family, labels: Sequence[str], values: Sequence[float], common: str = ""
     ) -> None:
         """Append many samples at little cost: label sets, all empty or none, and their values.
 
-        Both are read when the page is written, and must not change until then. `common` are rendered labels
-        that all of the label sets, none of them empty, have before their own.
+        `common` are rendered labels that all of the label sets, none of them empty, have before their own.
 
         Raises:
             ValueError: there are more of one than of the other.
         """
         if len(labels) != len(values):
             raise ValueError(f"{family.name}: {len(labels)} label sets and {len(values)} values")
-        self._columns.setdefault(family, []).append(_Columns(labels, values, common))
+        column = self._columns.setdefault(family, _Column())
+        column.labels += labels
+        column.values += values
+        column.end_stretch(common)
 
     def encode(self, *, openmetrics: bool) -> Iterator[bytes]:
         """Write the families in the text format, or in OpenMetrics without its closing `# EOF`.
@@ -118,16 +142,14 @@ class Page:
         The text comes in pieces: none takes long, and nobody has to hold it as a whole.
         """
         parts: list[str] = []
-        for family, columns in self._columns.items():
-            if any(column.labels for column in columns):
+        for family, column in self._columns.items():
+            if column.labels:
                 parts.append(family.head(openmetrics=openmetrics))
-            for labels, values, common in columns:
-                for start in range(0, len(labels), _AT_ONCE):
-                    some = slice(start, start + _AT_ONCE)
-                    parts += _lines(family.name, labels[some], values[some], common)
-                    if len(parts) > _PARTS * _AT_ONCE:
-                        yield "".join(parts).encode()
-                        parts.clear()
+            for lines in column.lines(family.name):
+                parts += lines
+                if len(parts) > _PARTS * _AT_ONCE:
+                    yield "".join(parts).encode()
+                    parts.clear()
         if parts:
             yield "".join(parts).encode()
 

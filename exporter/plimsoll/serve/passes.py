@@ -18,7 +18,7 @@ from itertools import islice
 from plimsoll.serve.roots import descendants, roll_up
 from plimsoll.serve.selection import select
 from plimsoll.serve.settings.postgres import TableSettings
-from plimsoll.serve.sources.catalogue import Listed, Look
+from plimsoll.serve.sources.catalogue import Listed, Look, is_partitioned, name_of, traces_of
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
 from plimsoll.serve.state.tables import LABELS, Cause, Shown, Table, TablePass
@@ -26,7 +26,7 @@ from plimsoll.serve.state.tables import LABELS, Cause, Shown, Table, TablePass
 
 def due(look: Look, last: TablePass | None, now: float, full_interval: float) -> dict[int, Cause]:
     """Say which tables to measure, and why; those measured longest ago first, the new ones before them."""
-    stored = {oid for oid, listed in look.tables.items() if not listed.is_partitioned}
+    stored = {oid for oid, listed in look.tables.items() if not is_partitioned(listed)}
     known = last.tables if last else {}
     changed = _changed(look, last) & stored if last else stored
     causes: dict[int, Cause] = dict.fromkeys(changed, "changed")
@@ -48,13 +48,9 @@ def _changed(look: Look, last: TablePass) -> Set[int]:
         oid
         for oid, listed in look.tables.items()
         if (known := tables.get(oid)) is None
-        or (known.listed is not listed and _has_moved(known.listed, listed))
+        or (known.listed is not listed and traces_of(known.listed) != traces_of(listed))
     }
     return different | _different(last.look.storage, look.storage) | last.owed
-
-
-def _has_moved(former: Listed, present: Listed) -> bool:
-    return former.activity != present.activity or former.storage != present.storage
 
 
 def _different(former: Mapping[int, int], present: Mapping[int, int]) -> set[int]:
@@ -113,9 +109,9 @@ def _carried(table: Table, listed: Listed) -> Table:
 
 
 def _labels(known: Table | None, listed: Listed) -> str:
-    if known and (known.listed.schema, known.listed.name) == (listed.schema, listed.name):
+    if known and name_of(known.listed) == name_of(listed):
         return known.labels
-    return LABELS(listed.schema, listed.name)
+    return LABELS(*name_of(listed))
 
 
 def show(
@@ -124,11 +120,11 @@ def show(
     """Choose what has series, and sum up partitions."""
     parents = look.parents
     below = former.below if parents is former.parents else descendants(parents)
-    related = [look.tables[oid] for oid in (*below, *parents) if oid in look.tables]
+    related = {oid: look.tables[oid] for oid in (*below, *parents) if oid in look.tables}
     roots = roll_up(
         below,
-        {each.oid: (each.schema, each.name) for each in related},
-        {each.oid for each in related if not each.is_partitioned},
+        {oid: name_of(listed) for oid, listed in related.items()},
+        {oid for oid, listed in related.items() if not is_partitioned(listed)},
         tables,
         former.roots.keys(),
     )

@@ -84,8 +84,8 @@ def _emit_shown(page: Page, common: str, tables: Sequence[Table]) -> None:
     page.add_columns(TABLE_SIZE, labels, [table.table_size for table in tables], common)
     page.add_columns(TOAST_SIZE, labels, [table.toast for table in tables], common)
     page.add_columns(INDEX_SIZE, labels, [table.indexes for table in tables], common)
-    page.add_columns(LIVE, labels, [table.listed.live for table in tables], common)
-    page.add_columns(DEAD, labels, [table.listed.dead for table in tables], common)
+    page.add_columns(LIVE, labels, [table.live for table in tables], common)
+    page.add_columns(DEAD, labels, [table.dead for table in tables], common)
 
 
 def _emit_roots(page: Page, common: str, roots: Sequence[Root]) -> None:

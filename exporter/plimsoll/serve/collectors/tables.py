@@ -15,7 +15,7 @@ from plimsoll.serve.metrics import Family, LabelTemplate, Page, Sample
 from plimsoll.serve.passes import combine, due, show
 from plimsoll.serve.settings.postgres import TableSettings
 from plimsoll.serve.sources.batches import Budget, read_in_batches
-from plimsoll.serve.sources.catalogue import Look, look
+from plimsoll.serve.sources.catalogue import Look, look, name_of
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
@@ -185,8 +185,11 @@ async def _read(connection: Connection, text: str, oids: Sequence[int]) -> list[
 
 def _complaint(seen: Look, refused: Mapping[int, Reason]) -> str | None:
     """Say what is not in the order of things; a lock is, and passes."""
-    reasons = {seen.tables[oid]: reason for oid, reason in refused.items() if reason != "locked"}
-    if not reasons:
+    bad = [
+        f"{'.'.join(name_of(seen.tables[oid]))} ({reason})"
+        for oid, reason in refused.items()
+        if reason != "locked"
+    ]
+    if not bad:
         return None
-    bad = [f"{table.schema}.{table.name} ({reason})" for table, reason in reasons.items()]
     return f"{len(bad)} of {len(seen.tables)} tables not measured: {', '.join(bad[:5])}"

@@ -16,6 +16,34 @@ _STORAGE = statement("storage")
 _TABLES = statement("tables")
 
 
+Listed = tuple[int, str, str, int, int, int, int, bool]
+"""A row of tables.sql: oid, schema, name, live and dead tuples, storage, activity, is it partitioned.
+
+No object with names, since there are very many: whenever Python looks for garbage, nothing else can run, and
+it passes over plain tuples of what holds nothing else.
+"""
+
+
+def name_of(listed: Listed) -> tuple[str, str]:
+    """Give the schema and the name of a table."""
+    return listed[1:3]
+
+
+def tuples_of(listed: Listed) -> tuple[int, int]:
+    """Give the estimated numbers of live and of dead tuples."""
+    return listed[3:5]
+
+
+def traces_of(listed: Listed) -> tuple[int, int]:
+    """Give what is another if a table was rewritten or written to: its files and its counters."""
+    return listed[5:7]
+
+
+def is_partitioned(listed: Listed) -> bool:
+    """Whether it has no storage of its own."""
+    return listed[7]
+
+
 class Signs(NamedTuple):
     """Signs of change, each of which means something only beside that of another look."""
 
@@ -25,22 +53,6 @@ class Signs(NamedTuple):
     """Another one: indexes or TOAST relations were built, rebuilt, moved or dropped."""
     inheritance: str | None
     """Another one: partitions, or children, were attached or detached."""
-
-
-class Listed(NamedTuple):
-    """A table as the catalogue and its counters show it: a row of tables.sql."""
-
-    oid: int
-    schema: str
-    name: str
-    live: int
-    dead: int
-    storage: int
-    """Its file and its TOAST relation, in one number."""
-    activity: int
-    """The sum of the counters of what changes the length of its files."""
-    is_partitioned: bool
-    """Then it has no storage of its own."""
 
 
 class Look(NamedTuple):
@@ -96,6 +108,4 @@ async def _tables(connection: Connection, former: Mapping[int, Listed]) -> dict[
 
 
 def _listed(rows: Iterable[Row], former: Mapping[int, Listed]) -> dict[int, Listed]:
-    return {
-        row[0]: known if (known := former.get(row[0])) and known == row else Listed._make(row) for row in rows
-    }
+    return {row[0]: known if (known := former.get(row[0])) == row else row for row in rows}

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from plimsoll.serve.metrics import LabelTemplate
 from plimsoll.serve.roots import Root
 from plimsoll.serve.selection import Selection
-from plimsoll.serve.sources.catalogue import Listed, Look
+from plimsoll.serve.sources.catalogue import Listed, Look, tuples_of
 from plimsoll.serve.sources.postgres import Reason
 
 Cause = Literal["changed", "held", "rotation"]
@@ -35,6 +35,16 @@ class Table:
     toast: int
     indexes: int
     measured_at: float
+
+    @property
+    def live(self) -> int:
+        """How many rows there are, by estimation."""
+        return tuples_of(self.listed)[0]
+
+    @property
+    def dead(self) -> int:
+        """How many rows wait to be vacuumed, by estimation."""
+        return tuples_of(self.listed)[1]
 
     @property
     def table_size(self) -> int:
