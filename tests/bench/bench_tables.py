@@ -24,7 +24,7 @@ from bench.many_tables import ManyTables
 from bench.processes import Memory, memory
 from bench.reporting import Row, Table, quotient, report
 from bench.scraping import Page, Window
-from bench.watchers import Costs, Watcher, catalogue_reader, config, plimsoll
+from bench.watchers import ROLE, Costs, Watcher, catalogue_reader, config, plimsoll
 from plimsoll.demo.processes import workspace
 
 TABLES = [int(number) for number in os.environ.get("TABLES", "1000 10000 30000 100000").split()]
@@ -32,7 +32,10 @@ ROUNDS = int(os.environ.get("ROUNDS", "0"))
 """How many scrapes of each; without it as many as are worth the time."""
 
 DATABASE_SIZES = [word == "with" for word in os.environ.get("DATABASE_SIZES", "without with").split()]
-"""Whether both ask for the size of the database at every scrape, too: one way, or both in turns."""
+"""Whether both ask for the size of the database at every scrape, too: one way, or one after the other."""
+
+FEW = 10_000
+"""Tables up to which both ways are measured; with more the first only, which takes long enough."""
 
 WARM_UP = 3
 READER = "catalogue_reader"
@@ -48,6 +51,8 @@ class Result(NamedTuple):
     costs: tuple[Costs, Costs, Costs]
     pages: tuple[Page, Page]
     memory: tuple[Memory, Memory]
+    sessions: tuple[float, float]
+    """MiB of the sessions that each holds open between scrapes."""
     asked: list[probing.Asked]
 
 
@@ -62,7 +67,7 @@ def main() -> int:
             began = time.monotonic()
             tables.grow_to(number)
             print(f"{number} tables after {time.monotonic() - began:.0f} s", flush=True)
-            for database_sizes in DATABASE_SIZES:
+            for database_sizes in DATABASE_SIZES[: 1 if number > FEW else None]:
                 results.append(measure(server, tables, folder, database_sizes=database_sizes))
                 print(table(results[-1]).text(), flush=True)
         versions = server.versions | peer.versions()
@@ -98,13 +103,15 @@ def measure(server: BenchServer, tables: ManyTables, folder: Path, *, database_s
             pages = a_round(tables, watchers, collectors, turn=number)
         costs = (ours.costs, theirs.costs, reader.costs)
         memories = (memory(ours.pid), memory(theirs.pid))
+        sessions = (server.session_memory(ROLE), server.session_memory(peer.ROLE))
         ours.costs = Costs()
-        return Result(tables.number, database_sizes, first, costs, pages, memories, blocking(tables, ours))
+        asked = blocking(tables, ours)
+        return Result(tables.number, database_sizes, first, costs, pages, memories, sessions, asked)
 
 
 def rounds(tables: int) -> int:
-    """Say how often to scrape: a hundred times, or for some minutes."""
-    return min(100, 1_000_000 // tables)
+    """Say how often to scrape: fifty times, or for some minutes."""
+    return max(5, min(50, 300_000 // tables))
 
 
 def a_round(
@@ -158,6 +165,7 @@ def table(result: Result) -> Table:
         _compared("page as sent", "kB", *(len(page.sent) / 1e3 for page in result.pages)),
         _compared("resident memory", "MiB", *(one.now for one in result.memory)),
         _compared("resident memory, peak", "MiB", *(one.peak for one in result.memory)),
+        Row("memory of sessions left open", (*result.sessions, None), "MiB"),
         Row("first scrape", (result.first * 1e3, None, None), "ms"),
     ]
     rows += [Row(row.name, (*row.figures, None, None), row.unit) for row in probing.rows(result.asked)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from bench.processes import family_cpu_seconds
+from bench.processes import family_cpu_seconds, private_memory
 from fix_postgres import TOOLS
 from plimsoll import __version__
 from plimsoll.demo.postgres import PostgresServer
@@ -72,6 +72,11 @@ class BenchServer:
     def cpu_seconds(self) -> float:
         """Give the processor time of the server, without that of our session."""
         return family_cpu_seconds(self.server.pid, without=[self.session.info.backend_pid])
+
+    def session_memory(self, role: str) -> float:
+        """Give the MiB that the sessions which a role holds open at present take for themselves."""
+        sessions = self.session.execute("SELECT pid FROM pg_stat_activity WHERE usename = %s", [role])
+        return private_memory(pid for (pid,) in sessions)
 
     def connect(self) -> psycopg.Connection:
         """Log in as the superuser to the database of the bench."""

@@ -44,6 +44,12 @@ def memory(pid: int) -> Memory:
     return Memory(int(now[1]) / 1024, int(peak[1]) / 1024)
 
 
+def private_memory(pids: Iterable[int]) -> float:
+    """Add up the MiB that processes share with no other."""
+    rollups = "\n".join(Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
+    return sum(map(int, re.findall(r"^Private_\w+:\s+(\d+) kB$", rollups, re.MULTILINE))) / 1024
+
+
 def _exactly(pid: int) -> float:
     """Read a process' own clock, whose number clock_getcpuclockid(3) makes of the process id like this."""
     try:

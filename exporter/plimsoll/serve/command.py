@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from plimsoll.web.listener import Address, listening
 from plimsoll.web.signals import handle_signals
 
 _log = structlog.get_logger(__name__)
+_SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread that makes a page, say, has Python for itself while another one wants it.
+
+After each of its system calls the event loop has to wait for that anew, of which one turn has many.
+"""
 
 
 async def serve(
@@ -37,6 +43,7 @@ async def serve(
         ConfigError: the configuration, or that of the web server, is bad at the start.
         OSError: the address cannot be listened on.
     """
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     web_config = WebConfig(web_config_file) if web_config_file else None
     exporter = Exporter(lambda: load_settings(config_file))
     stopping = handle_signals(exporter.reload)
