@@ -139,10 +139,12 @@ class Page:
     def encode(self, *, openmetrics: bool) -> Iterator[bytes]:
         """Write the families in the text format, or in OpenMetrics without its closing `# EOF`.
 
-        The text comes in pieces: none takes long, and nobody has to hold it as a whole.
+        The text comes in pieces: none takes long, and nobody has to hold it as a whole. What is written is no
+        longer on the page, for to free it all at once would keep all threads waiting.
         """
         parts: list[str] = []
-        for family, column in self._columns.items():
+        for family in list(self._columns):
+            column = self._columns.pop(family)
             if column.labels:
                 parts.append(family.head(openmetrics=openmetrics))
             for lines in column.lines(family.name):

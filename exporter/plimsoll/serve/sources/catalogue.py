@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from plimsoll.serve.sources.link import Row
@@ -94,12 +94,12 @@ async def look(connection: Connection, former: Look | None) -> Look:
 
 async def _storage(connection: Connection) -> dict[int, int]:
     rows = await connection.read(_STORAGE)
-    return await asyncio.to_thread(lambda: {oid: int(total) for oid, total in rows})
+    return await asyncio.to_thread(lambda: {oid: int(total) for oid, total in _each(rows)})
 
 
 async def _parents(connection: Connection) -> dict[int, int]:
     rows = await connection.read(_INHERITANCE)
-    return await asyncio.to_thread(dict, rows)
+    return await asyncio.to_thread(lambda: dict(_each(rows)))
 
 
 async def _tables(connection: Connection, former: Mapping[int, Listed]) -> dict[int, Listed]:
@@ -107,5 +107,12 @@ async def _tables(connection: Connection, former: Mapping[int, Listed]) -> dict[
     return await asyncio.to_thread(_listed, rows, former)
 
 
-def _listed(rows: Iterable[Row], former: Mapping[int, Listed]) -> dict[int, Listed]:
-    return {row[0]: known if (known := former.get(row[0])) == row else row for row in rows}
+def _listed(rows: list[Row], former: Mapping[int, Listed]) -> dict[int, Listed]:
+    return {row[0]: known if (known := former.get(row[0])) == row else row for row in _each(rows)}
+
+
+def _each(rows: list[Row]) -> Iterator[Row]:
+    """Give each row and let go of it, for to free them all at once would keep all threads waiting."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()

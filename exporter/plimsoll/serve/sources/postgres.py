@@ -216,12 +216,15 @@ class Connection:
             PostgresError: the connection is lost, or the server does not answer.
         """
         try:
-            try:
-                return await self._in_time(self._transaction(statement, parameters))
-            except UnicodeDecodeError:
-                self._link.tolerate()
-                self._cursor = psycopg.AsyncClientCursor(self._link)
-                return await self._in_time(self._transaction(statement, parameters))
+            return await self._read(statement, parameters)
+        except UnicodeDecodeError:
+            self._link.tolerate()
+            self._cursor = psycopg.AsyncClientCursor(self._link)
+            return await self._read(statement, parameters)
+
+    async def _read(self, statement: str, parameters: Mapping[str, Any] | None) -> list[Row]:
+        try:
+            return await self._in_time(self._transaction(statement, parameters))
         except psycopg.Error as error:
             raise self._described(error) from None
 
