@@ -14,7 +14,7 @@ from plimsoll.serve.passes import combine, due
 from plimsoll.serve.sources.catalogue import Listed, Look, Signs
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
-from plimsoll.serve.state.tables import LABELS, Cause, Table, TablePass
+from plimsoll.serve.state.tables import LABELS, Cause, Sizes, TablePass, measured_at, total
 
 BEFORE, NOW = 1000.0, 2000.0
 HOUR = 3600.0
@@ -48,15 +48,13 @@ def measured(oid: int, heap: int = 100, toast: int = 20, indexes: int = 3) -> Ro
     return (oid, False, heap, toast, indexes)
 
 
-def table(oid: int, measured_at: float = BEFORE) -> Table:
-    return Table(listed(oid), LABELS("public", f"t{oid}"), 7, 5, 3, measured_at)
-
-
 def former(
     *tables: int, began_at: float = BEFORE, owed: Sequence[int] = (), seen: Look | None = None
 ) -> TablePass:
-    known = {oid: table(oid) for oid in tables}
-    return TablePass(known, Counter(), Counter(), len(known), began_at, frozenset(owed), seen or look())
+    sizes: dict[int, Sizes] = dict.fromkeys(tables, (7, 5, 3, BEFORE))
+    labels = {oid: LABELS("public", f"t{oid}") for oid in tables}
+    seen = seen or look(*map(listed, tables))
+    return TablePass(sizes, labels, Counter(), Counter(), len(sizes), began_at, frozenset(owed), seen)
 
 
 def passed(
@@ -101,13 +99,13 @@ def test_a_change_is_measured(table: Listed) -> None:
 
 @pytest.mark.parametrize("present", [{2: 20}, {1: 11, 2: 20}], ids=["dropped", "rebuilt"])
 def test_a_table_with_other_indexes_is_measured(present: Mapping[int, int]) -> None:
-    last = former(1, 2, seen=look(storage={1: 10, 2: 20}))
+    last = former(1, 2, seen=look(listed(1), listed(2), storage={1: 10, 2: 20}))
 
     assert wanted(look(listed(1), listed(2), storage=present), last) == {1: "changed"}
 
 
 def test_a_first_index_is_measured() -> None:
-    last = former(1, 2, seen=look(storage={2: 20}))
+    last = former(1, 2, seen=look(listed(1), listed(2), storage={2: 20}))
 
     assert wanted(look(listed(1), listed(2), storage={1: 10, 2: 20}), last) == {1: "changed"}
 
@@ -148,7 +146,7 @@ def test_a_partitioned_table_has_nothing_to_measure() -> None:
 
     assert wanted(seen, None) == {}
     assert wanted(seen, former()) == {}
-    assert passed(None, seen.tables.values(), [], causes={}).tables == {}
+    assert passed(None, seen.tables.values(), [], causes={}).sizes == {}
 
 
 def test_the_longest_unmeasured_come_first() -> None:
@@ -169,7 +167,7 @@ def test_each_table_has_its_turn_within_the_full_interval(
 ) -> None:
     oids = range(1, tables + 1)
     rows = [listed(oid) for oid in oids]
-    last = replace(former(*oids, began_at=0.0), tables={oid: table(oid, 0.0) for oid in oids})
+    last = replace(former(*oids, began_at=0.0), sizes=dict.fromkeys(oids, (7, 5, 3, 0.0)))
     passes, now = 0, 0.0
     while now < 3 * full_interval and passes < 400:
         now += interval
@@ -177,7 +175,7 @@ def test_each_table_has_its_turn_within_the_full_interval(
         causes = due(look(*rows), last, now, full_interval)
         assert len(causes) <= tables * interval / full_interval + 1
         last = combine(look(*rows), last, causes, [measured(oid) for oid in causes], {}, now)
-        assert min(each.measured_at for each in last.tables.values()) >= now - full_interval - interval
+        assert min(map(measured_at, last.sizes.values())) >= now - full_interval - interval
 
 
 def test_when_the_clock_was_set_back_nothing_has_its_turn() -> None:
@@ -187,55 +185,57 @@ def test_when_the_clock_was_set_back_nothing_has_its_turn() -> None:
 def test_a_measured_table_has_what_was_measured() -> None:
     result = passed(former(1), [listed(1)], [measured(1)], {})
 
-    assert result.tables == {1: Table(listed(1), LABELS("public", "t1"), 100, 20, 3, NOW)}
-    assert (result.tables[1].table_size, result.tables[1].size) == (120, 123)
+    assert result.sizes == {1: (100, 20, 3, NOW)}
+    assert total(result.sizes[1]) == 123
     assert (result.unmeasured, result.listed, result.began_at) == (Counter(), 1, NOW)
 
 
 def test_an_empty_table_is_measured() -> None:
     result = passed(former(1), [listed(1, live=0, dead=0)], [measured(1, 0, 0, 0)], {})
 
-    assert (result.tables[1].size, result.tables[1].measured_at) == (0, NOW)
+    assert result.sizes == {1: (0, 0, 0, NOW)}
 
 
 def test_a_refused_table_repeats_its_sizes_under_its_new_name() -> None:
     renamed = listed(1, "renamed", live=500, dead=50)
     result = passed(former(1), [renamed], [], {1: "locked"})
 
-    assert result.tables == {1: Table(renamed, LABELS("public", "renamed"), 7, 5, 3, BEFORE)}
+    assert result.sizes == {1: (7, 5, 3, BEFORE)}
+    assert result.labels == {1: LABELS("public", "renamed")}
+    assert result.look.tables == {1: renamed}
     assert result.unmeasured == {"locked": 1}
-    assert result.listed == len(result.tables)
+    assert result.listed == len(result.sizes)
 
 
 def test_a_table_that_stays_refused_grows_no_younger() -> None:
     result = passed(former(1), [listed(1)], [], {1: "timeout"})
     result = passed(result, [listed(1)], [], {1: "timeout"})
 
-    assert result.tables[1].measured_at == BEFORE
+    assert measured_at(result.sizes[1]) == BEFORE
 
 
 def test_a_dropped_table_disappears() -> None:
     # 2 was dropped before the list was read; 3 after it, so its sizes were NULL.
     result = passed(former(1, 2, 3), [listed(1), listed(3)], [measured(1)], {})
 
-    assert result.tables.keys() == {1}
+    assert result.sizes.keys() == result.labels.keys() == {1}
     assert result.unmeasured == {}
-    assert result.listed == len(result.tables)
+    assert result.listed == len(result.sizes)
 
 
 def test_a_table_that_was_never_measured_is_absent_and_counted() -> None:
     result = passed(None, [listed(1), listed(2)], [measured(1)], {2: "denied"})
 
-    assert result.tables.keys() == {1}
+    assert result.sizes.keys() == result.labels.keys() == {1}
     assert result.unmeasured == {"denied": 1}
-    assert result.listed == len(result.tables) + 1
+    assert result.listed == len(result.sizes) + 1
 
 
 def test_a_new_table_under_an_old_name_inherits_nothing() -> None:
     result = passed(former(1), [listed(2, "t1")], [], {2: "locked"})
 
-    assert result.tables == {}
-    assert result.listed == len(result.tables) + 1
+    assert result.sizes == {}
+    assert result.listed == len(result.sizes) + 1
 
 
 def test_reasons_are_counted_apart() -> None:
@@ -244,17 +244,18 @@ def test_reasons_are_counted_apart() -> None:
     result = passed(None, [listed(oid) for oid in range(1, 6)], [measured(5)], refused)
 
     assert result.unmeasured == {"locked": 2, "denied": 1, "timeout": 1}
-    assert result.listed == len(result.tables) + 4
+    assert result.listed == len(result.sizes) + 4
 
 
-def test_a_table_that_is_not_due_stays_the_same_object() -> None:
+def test_of_a_table_that_is_not_due_everything_stays_the_same_object() -> None:
     last = former(1, 2)
-    other = listed(2, live=12)
 
-    result = passed(last, [last.tables[1].listed, other], [], causes={})
+    result = passed(last, [listed(1), listed(2, live=12)], [], causes={})
 
-    assert result.tables[1] is last.tables[1]
-    assert result.tables[2] == replace(last.tables[2], listed=other)
+    assert result.look.tables[2] == listed(2, live=12)
+    for oid in (1, 2):
+        assert result.sizes[oid] is last.sizes[oid]
+        assert result.labels[oid] is last.labels[oid]
 
 
 def test_what_was_measured_is_counted_by_its_cause() -> None:

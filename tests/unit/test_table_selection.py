@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -19,32 +18,27 @@ PLACES = 2
 NOTHING = Selection()
 
 
-@dataclass(frozen=True)
-class Table:
-    size: int
-
-
-def tables(*megabytes: float) -> dict[int, Table]:
+def tables(*megabytes: float) -> dict[int, int]:
     """Make tables with the OIDs 1, 2, 3…"""
-    return {oid: Table(int(each * MEGABYTE)) for oid, each in enumerate(megabytes, 1)}
+    return {oid: int(each * MEGABYTE) for oid, each in enumerate(megabytes, 1)}
 
 
 FORTY = tables(*range(1040, 1000, -1))
 """Forty that are nearly alike, the largest first: 19 and 20 have no other claim than their size."""
 
 
-def changed(former: Mapping[int, Table], sizes: Mapping[int, float]) -> dict[int, Table]:
-    """Give new sizes to some, in megabytes, and leave the others the very same objects."""
-    return {**former, **{oid: Table(int(each * MEGABYTE)) for oid, each in sizes.items()}}
+def changed(former: Mapping[int, int], sizes: Mapping[int, float]) -> dict[int, int]:
+    """Give new sizes to some, in megabytes."""
+    return {**former, **{oid: int(each * MEGABYTE) for oid, each in sizes.items()}}
 
 
-def grown(former: Mapping[int, Table], *oids: int, by: float = 100) -> dict[int, Table]:
+def grown(former: Mapping[int, int], *oids: int, by: float = 100) -> dict[int, int]:
     """Let tables grow by so many megabytes."""
-    return changed(former, {oid: former[oid].size / MEGABYTE + by for oid in oids})
+    return changed(former, {oid: former[oid] / MEGABYTE + by for oid in oids})
 
 
 def course(
-    passes: Iterable[tuple[float, Mapping[int, Table]]], limit: int = LIMIT, former: Selection = NOTHING
+    passes: Iterable[tuple[float, Mapping[int, int]]], limit: int = LIMIT, former: Selection = NOTHING
 ) -> Selection:
     """Go through passes, each at a time in hours."""
     for hours, those in passes:
@@ -82,7 +76,7 @@ def test_of_none_none_is_published() -> None:
 def test_empty_tables_do_not_take_turns() -> None:
     first = tables(*[0] * 40)
     second = dict(reversed(first.items()))
-    second[50] = Table(0)
+    second[50] = 0
 
     assert course([(0, first), (1, second)]).published == course([(0, first)]).published
 
@@ -250,16 +244,16 @@ def test_a_clock_that_goes_back_does_no_harm() -> None:
 
 def test_where_nothing_changed_nothing_is_selected_anew() -> None:
     former = course([(0, FORTY), (1, grown(FORTY, 40))])
-    same = dict(former.tables)
+    same = dict(former.sizes)
 
     following = select(former, same, LIMIT, 2 * HOUR)
 
     assert following.published is former.published
-    assert following.tables is same, "the former mapping need not be kept"
+    assert following.sizes is same, "the former mapping need not be kept"
 
 
 def test_very_many_of_which_many_are_equal() -> None:
-    many = {oid: Table(oid % 7 * MEGABYTE) for oid in range(1, 70001)}
+    many = {oid: oid % 7 * MEGABYTE for oid in range(1, 70001)}
 
     published = select(NOTHING, many, 15000, 0.0).published
 
@@ -268,7 +262,7 @@ def test_very_many_of_which_many_are_equal() -> None:
     assert {oid % 7 for oid in published} == {5, 6}
 
 
-SIZES = st.one_of(st.integers(0, 3), st.integers(0, 2**50)).map(lambda pages: Table(pages * 8192))
+SIZES = st.one_of(st.integers(0, 3), st.integers(0, 2**50)).map(lambda pages: pages * 8192)
 PASSES = st.lists(
     st.tuples(st.floats(0, 40), st.dictionaries(st.integers(1, 60), st.none() | SIZES, max_size=60)),
     min_size=1,
@@ -279,9 +273,9 @@ PASSES = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(PASSES, st.integers(1, 45), st.frozensets(st.integers(1, 60), max_size=10))
 def test_whatever_happens_the_places_are_used_and_no_more(
-    passes: list[tuple[float, dict[int, Table | None]]], limit: int, left_out: frozenset[int]
+    passes: list[tuple[float, dict[int, int | None]]], limit: int, left_out: frozenset[int]
 ) -> None:
-    now: dict[int, Table] = {}
+    now: dict[int, int] = {}
     hours, former = 0.0, NOTHING
     for later, changes in passes:
         now = {oid: table for oid, table in {**now, **changes}.items() if table}
@@ -293,15 +287,15 @@ def test_whatever_happens_the_places_are_used_and_no_more(
         assert len(former.published) == min(limit, len(candidates))
         assert select(former, now, limit, hours * HOUR, left_out) == former, "a second look changes nothing"
         for oid in before.published & candidates - former.published:
-            larger = sum(now[other].size >= now[oid].size for other in former.published)
+            larger = sum(now[other] >= now[oid] for other in former.published)
             assert larger >= limit - limit // 10, "it had to give way to the large ones"
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=3000), st.integers(1, 3100))
 def test_the_first_selection_has_the_largest(sizes: list[int], limit: int) -> None:
-    those = {oid: Table(size) for oid, size in enumerate(sizes)}
+    those = dict(enumerate(sizes))
 
     published = select(NOTHING, those, limit, 0.0).published
 
-    assert sorted(those[oid].size for oid in published) == sorted(sizes)[-limit:]
+    assert sorted(those[oid] for oid in published) == sorted(sizes)[-limit:]

@@ -12,22 +12,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import replace
 from itertools import islice
 
 from plimsoll.serve.roots import descendants, roll_up
 from plimsoll.serve.selection import select
 from plimsoll.serve.settings.postgres import TableSettings
-from plimsoll.serve.sources.catalogue import Listed, Look, is_partitioned, name_of, traces_of
+from plimsoll.serve.sources.catalogue import Look, is_partitioned, name_of, traces_of
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
-from plimsoll.serve.state.tables import LABELS, Cause, Shown, Table, TablePass
+from plimsoll.serve.state.tables import LABELS, Cause, Shown, Sizes, TablePass, measured_at, total
 
 
 def due(look: Look, last: TablePass | None, now: float, full_interval: float) -> dict[int, Cause]:
     """Say which tables to measure, and why; those measured longest ago first, the new ones before them."""
     stored = {oid for oid, listed in look.tables.items() if not is_partitioned(listed)}
-    known = last.tables if last else {}
+    known = last.sizes if last else {}
     changed = _changed(look, last) & stored if last else stored
     causes: dict[int, Cause] = dict.fromkeys(changed, "changed")
     causes |= dict.fromkeys(look.held & stored, "held")
@@ -43,12 +42,12 @@ def _changed(look: Look, last: TablePass) -> Set[int]:
     """Give the tables that changed, or are new, and also some that have no storage."""
     if last.look.signs.epoch != look.signs.epoch:
         return look.tables.keys()
-    tables = last.tables
+    former = last.look.tables
     different = {
         oid
         for oid, listed in look.tables.items()
-        if (known := tables.get(oid)) is None
-        or (known.listed is not listed and traces_of(known.listed) != traces_of(listed))
+        if oid not in last.sizes
+        or (former[oid] is not listed and traces_of(former[oid]) != traces_of(listed))
     }
     return different | _different(last.look.storage, look.storage) | last.owed
 
@@ -81,58 +80,57 @@ def combine(
     A table that was refused keeps its former sizes, and so does one that was not due. One that was due but is
     neither measured nor refused was dropped meanwhile.
     """
-    former = last.tables if last else {}
-    tables = {
-        oid: known if known.listed is (listed := look.tables[oid]) else _carried(known, listed)
-        for oid, known in former.items()
-        if oid in look.tables and (oid not in causes or oid in refused)
+    known = last.sizes if last else {}
+    measured: dict[int, Sizes] = {oid: (heap, toast, indexes, now) for oid, _, heap, toast, indexes in sizes}
+    repeated = {
+        oid: known[oid] for oid in known if oid in look.tables and (oid not in causes or oid in refused)
     }
-    measured = {oid: (heap, toast, indexes) for oid, _, heap, toast, indexes in sizes}
-    for oid, bytes_ in measured.items():
-        listed = look.tables[oid]
-        tables[oid] = Table(listed, _labels(former.get(oid), listed), *bytes_, now)
-    never_measured = sum(oid not in tables for oid in refused)
+    kept = repeated | measured
+    never_measured = sum(oid not in kept for oid in refused)
     return TablePass(
-        tables,
+        kept,
+        _labels(look, last, kept),
         Counter(refused.values()),
         Counter(causes[oid] for oid in measured),
-        len(tables) + never_measured,
+        len(kept) + never_measured,
         now,
         frozenset(refused) | {oid for oid, cause in causes.items() if cause == "held"},
         look,
     )
 
 
-def _carried(table: Table, listed: Listed) -> Table:
-    """Give a table with its last sizes."""
-    return replace(table, listed=listed, labels=_labels(table, listed))
+def _labels(look: Look, last: TablePass | None, oids: Iterable[int]) -> dict[int, str]:
+    """Render labels, but not those again that a table had under the same name."""
+    former = last.look.tables if last else {}
+    known = last.labels if last else {}
+
+    def labels_of(oid: int) -> str:
+        listed = look.tables[oid]
+        if oid in known and (former[oid] is listed or name_of(former[oid]) == name_of(listed)):
+            return known[oid]
+        return LABELS(*name_of(listed))
+
+    return {oid: labels_of(oid) for oid in oids}
 
 
-def _labels(known: Table | None, listed: Listed) -> str:
-    if known and name_of(known.listed) == name_of(listed):
-        return known.labels
-    return LABELS(*name_of(listed))
-
-
-def show(
-    look: Look, tables: Mapping[int, Table], former: Shown, settings: TableSettings, now: float
-) -> Shown:
+def show(look: Look, sizes: Mapping[int, Sizes], former: Shown, settings: TableSettings, now: float) -> Shown:
     """Choose what has series, and sum up partitions."""
     parents = look.parents
     below = former.below if parents is former.parents else descendants(parents)
+    totals = {oid: total(each) for oid, each in sizes.items()}
     related = {oid: look.tables[oid] for oid in (*below, *parents) if oid in look.tables}
     roots = roll_up(
         below,
         {oid: name_of(listed) for oid, listed in related.items()},
         {oid for oid, listed in related.items() if not is_partitioned(listed)},
-        tables,
+        {oid: (totals[oid], measured_at(sizes[oid])) for oid in related if oid in sizes},
         former.roots.keys(),
     )
     left_out = parents.keys() if settings.partitions == "roots_only" else frozenset()
     return Shown(
-        select(former.tables, tables, settings.limit, now, left_out),
+        select(former.tables, totals, settings.limit, now, left_out),
         roots,
-        select(former.of_roots, roots, settings.limit, now),
+        select(former.of_roots, {oid: root.size for oid, root in roots.items()}, settings.limit, now),
         below,
         parents,
     )

@@ -4,17 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Protocol
-
-from plimsoll.serve.selection import Sized
-
-
-class Measured(Sized, Protocol):
-    """What has a size, since some time."""
-
-    @property
-    def measured_at(self) -> float:
-        """Seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +52,7 @@ def roll_up(
     below: Mapping[int, Sequence[int]],
     names: Mapping[int, tuple[str, str]],
     existing: Set[int],
-    tables: Mapping[int, Measured],
+    sizes: Mapping[int, tuple[int, float]],
     former: Set[int] = frozenset(),
 ) -> dict[int, Root]:
     """Sum up each root.
@@ -76,16 +65,16 @@ def roll_up(
         below: what `descendants` gave.
         names: schema and name of the roots.
         existing: all tables that have storage, which foreign ones have not, whether measured or not.
-        tables: those that were measured.
+        sizes: bytes of those that were measured, and when that was.
         former: the roots that there were in the pass before.
     """
     roots = {}
     for oid, relations in below.items():
         parts = [each for each in (*relations, oid) if each in existing]
         partitions = len(parts) - (oid in existing)
-        known = [tables[each] for each in parts if each in tables]
+        known = [sizes[each] for each in parts if each in sizes]
         is_complete = len(known) == len(parts) or oid in former
         if partitions and known and is_complete and (name := names.get(oid)):
-            size = sum(part.size for part in known)
-            roots[oid] = Root(*name, size, partitions, min(part.measured_at for part in known))
+            size = sum(size for size, _ in known)
+            roots[oid] = Root(*name, size, partitions, min(measured_at for _, measured_at in known))
     return roots

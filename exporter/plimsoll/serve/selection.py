@@ -10,8 +10,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from itertools import compress
-from operator import is_not
-from typing import Protocol
+from operator import ne
 
 _MARGIN = 1.1
 """How many times as large, or as fast, a newcomer must be."""
@@ -29,14 +28,6 @@ _FEW = 1000
 """So many are sorted at once, which takes less than a millisecond."""
 
 
-class Sized(Protocol):
-    """What has a size, and is another object when that has changed."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """A grower's place: until when it is held (seconds), and for which growth (bytes)."""
@@ -50,7 +41,7 @@ class Selection:
     """What is published, and what the next selection has to know."""
 
     published: Set[int] = frozenset()
-    tables: Mapping[int, Sized] = field(default_factory=dict)
+    sizes: Mapping[int, int] = field(default_factory=dict)
     growth: Mapping[int, float] = field(default_factory=dict)
     """By how many bytes tables grew lately, as of `at`; negative where they shrank."""
     growers: Mapping[int, Place] = field(default_factory=dict)
@@ -61,7 +52,7 @@ class Selection:
 
 def select(
     former: Selection,
-    tables: Mapping[int, Sized],
+    sizes: Mapping[int, int],
     limit: int,
     now: float,
     left_out: Set[int] = frozenset(),
@@ -73,17 +64,17 @@ def select(
 
     Args:
         former: what was selected in the pass before; `Selection()` in the first.
-        tables: all that were measured; the very same object where nothing changed since the pass before.
+        sizes: in bytes, of all that were measured.
         limit: how many are published at most; 0 for all.
         now: seconds, since whenever.
         left_out: those that are not published, however large.
     """
     if not limit:
-        return Selection(frozenset(tables) - left_out)
-    if tables == former.tables and (limit, left_out) == (former.limit, former.left_out):
-        return replace(former, tables=tables)
-    growth = _growth(former, tables, now)
-    ranks = _ranks(tables, left_out, former.published)
+        return Selection(frozenset(sizes) - left_out)
+    if sizes == former.sizes and (limit, left_out) == (former.limit, former.left_out):
+        return replace(former, sizes=sizes)
+    growth = _growth(former, sizes, now)
+    ranks = _ranks(sizes, left_out, former.published)
     published: Set[int] = ranks.keys()
     growers: Mapping[int, Place] = {}
     if len(ranks) > limit:
@@ -92,28 +83,28 @@ def select(
         growers = _growers(former.growers, growth, ranks.keys() - large, limit - len(large), now)
         rest = {oid: ranks[oid] for oid in top - large - growers.keys()}
         published = large | growers.keys() | _highest(rest, limit - len(large) - len(growers))
-    return Selection(frozenset(published), tables, growth, growers, left_out, limit, now)
+    return Selection(frozenset(published), sizes, growth, growers, left_out, limit, now)
 
 
-def _growth(former: Selection, tables: Mapping[int, Sized], now: float) -> dict[int, float]:
+def _growth(former: Selection, sizes: Mapping[int, int], now: float) -> dict[int, float]:
     remains = 0.5 ** (max(now - former.at, 0.0) / _HALF_LIFE)
     growth = {
         oid: grown * remains
         for oid, grown in former.growth.items()
-        if abs(grown) * remains >= _FORGOTTEN and oid in tables
+        if abs(grown) * remains >= _FORGOTTEN and oid in sizes
     }
-    changed = map(is_not, tables.values(), map(former.tables.get, tables))
-    for oid in compress(tables, changed):  # few among very many: no line of Python for each of those
-        if (known := former.tables.get(oid)) and (grown := tables[oid].size - known.size):
-            growth[oid] = growth.get(oid, 0.0) + grown
+    changed = map(ne, sizes.values(), map(former.sizes.get, sizes))
+    for oid in compress(sizes, changed):  # few among very many: no line of Python for each of those
+        if oid in former.sizes:
+            growth[oid] = growth.get(oid, 0.0) + sizes[oid] - former.sizes[oid]
     return growth
 
 
-def _ranks(tables: Mapping[int, Sized], left_out: Set[int], published: Set[int]) -> dict[int, float]:
+def _ranks(sizes: Mapping[int, int], left_out: Set[int], published: Set[int]) -> dict[int, float]:
     """Give the sizes, with an advantage for what is published; it must be one for the empty, too."""
     return {
-        oid: (table.size + _PAGE) * (_MARGIN if oid in published else 1.0)
-        for oid, table in tables.items()
+        oid: (size + _PAGE) * (_MARGIN if oid in published else 1.0)
+        for oid, size in sizes.items()
         if oid not in left_out
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from plimsoll.serve.metrics import Family, Page
 from plimsoll.serve.roots import Root
-from plimsoll.serve.state.tables import LABELS, Table, TablePass
+from plimsoll.serve.state.tables import LABELS, TablePass, measured_at, total
 
 _DATABASE = ("server", "datname")
 _TABLE = (*_DATABASE, "schemaname", "relname")
@@ -66,26 +66,28 @@ FAMILIES = (
 
 def emit(page: Page, labels: str, last: TablePass, size: int | None, oldest_allowed: float) -> None:
     """Add the tables of a database, the sum of those not shown, and what of it belongs to no table."""
-    fresh = {oid: table for oid, table in last.tables.items() if table.measured_at >= oldest_allowed}
+    fresh = {oid: sizes for oid, sizes in last.sizes.items() if measured_at(sizes) >= oldest_allowed}
     shown = last.shown.tables.published
-    others = [table.size for oid, table in fresh.items() if oid not in shown]
-    _emit_shown(page, labels, [table for oid, table in fresh.items() if oid in shown])
+    others = [total(sizes) for oid, sizes in fresh.items() if oid not in shown]
+    _emit_shown(page, labels, last, [oid for oid in fresh if oid in shown])
     page.add(OTHERS_SIZE, [(labels, sum(others))])
     page.add(OTHERS, [(labels, len(others))])
     roots = [root for oid, root in last.shown.roots.items() if oid in last.shown.of_roots.published]
     _emit_roots(page, labels, [root for root in roots if root.measured_at >= oldest_allowed])
     if size is not None and len(fresh) == last.listed:  # else bytes of a table would be nobody's
-        page.add(UNATTRIBUTED, [(labels, size - sum(table.size for table in fresh.values()))])
+        page.add(UNATTRIBUTED, [(labels, size - sum(map(total, fresh.values())))])
 
 
-def _emit_shown(page: Page, common: str, tables: Sequence[Table]) -> None:
-    labels = [table.labels for table in tables]
-    page.add_columns(SIZE, labels, [table.size for table in tables], common)
-    page.add_columns(TABLE_SIZE, labels, [table.table_size for table in tables], common)
-    page.add_columns(TOAST_SIZE, labels, [table.toast for table in tables], common)
-    page.add_columns(INDEX_SIZE, labels, [table.indexes for table in tables], common)
-    page.add_columns(LIVE, labels, [table.live for table in tables], common)
-    page.add_columns(DEAD, labels, [table.dead for table in tables], common)
+def _emit_shown(page: Page, common: str, last: TablePass, oids: Sequence[int]) -> None:
+    labels = [last.labels[oid] for oid in oids]
+    sizes = [last.sizes[oid] for oid in oids]
+    tuples = [last.tuples_of(oid) for oid in oids]
+    page.add_columns(SIZE, labels, [heap + toast + indexes for heap, toast, indexes, _ in sizes], common)
+    page.add_columns(TABLE_SIZE, labels, [heap + toast for heap, toast, _, _ in sizes], common)
+    page.add_columns(TOAST_SIZE, labels, [toast for _, toast, _, _ in sizes], common)
+    page.add_columns(INDEX_SIZE, labels, [indexes for _, _, indexes, _ in sizes], common)
+    page.add_columns(LIVE, labels, [live for live, _ in tuples], common)
+    page.add_columns(DEAD, labels, [dead for _, dead in tuples], common)
 
 
 def _emit_roots(page: Page, common: str, roots: Sequence[Root]) -> None:

@@ -65,9 +65,7 @@ FAMILIES = (
 
 def emit(page: Page, common: str, last: TablePass) -> None:
     """Add what the last pass read of the tables that have series."""
-    rows = [
-        (last.tables[oid].labels, values) for oid, values in last.statistics.items() if oid in last.tables
-    ]
+    rows = [(last.labels[oid], values) for oid, values in last.statistics.items() if oid in last.labels]
     for column, family in enumerate(FAMILIES):
         samples = list(present((labels, values[column]) for labels, values in rows))
         page.add_columns(family, [labels for labels, _ in samples], [value for _, value in samples], common)

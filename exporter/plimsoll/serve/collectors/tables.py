@@ -20,7 +20,7 @@ from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state.postgres import Database, ServerState
-from plimsoll.serve.state.tables import CAUSES, Cause, Shown, TablePass
+from plimsoll.serve.state.tables import CAUSES, Cause, Shown, TablePass, measured_at
 
 _DATABASE = ("server", "datname")
 UNMEASURED = Family(
@@ -141,8 +141,8 @@ class TablesCollector:
         causes = ((self._reason_labels(database.name, cause), last.measured[cause]) for cause in CAUSES)
         page.add(MEASURED, causes)
         page.add(UNMEASURED, self._unmeasured(database, last))
-        measured = (table.measured_at for table in last.tables.values())
-        page.add(OLDEST, [(self._database_labels(database.name), min(measured, default=last.began_at))])
+        oldest = min(map(measured_at, last.sizes.values()), default=last.began_at)
+        page.add(OLDEST, [(self._database_labels(database.name), oldest)])
 
     def _unmeasured(self, database: Database, last: TablePass) -> Iterator[Sample]:
         for reason in _REASONS:
@@ -159,7 +159,7 @@ def _conclude(
     settings: TableSettings,
 ) -> TablePass:
     result = combine(seen, last, causes, sizes, refused, now)
-    return replace(result, shown=show(seen, result.tables, last.shown if last else Shown(), settings, now))
+    return replace(result, shown=show(seen, result.sizes, last.shown if last else Shown(), settings, now))
 
 
 async def _measure_tables(

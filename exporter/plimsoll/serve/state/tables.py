@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from plimsoll.serve.metrics import LabelTemplate
 from plimsoll.serve.roots import Root
 from plimsoll.serve.selection import Selection
-from plimsoll.serve.sources.catalogue import Listed, Look, tuples_of
+from plimsoll.serve.sources.catalogue import Look, tuples_of
 from plimsoll.serve.sources.postgres import Reason
 
 Cause = Literal["changed", "held", "rotation"]
@@ -21,40 +21,19 @@ LABELS = LabelTemplate({}, ("schemaname", "relname"))
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table, partition or materialised view: what the catalogue says, its bytes, and since when.
+Sizes = tuple[int, int, int, float]
+"""Bytes of a table's heap, TOAST and indexes, and when they were measured; a plain tuple, as `Listed` is."""
 
-    While nothing about a table changes, it stays the very same object from pass to pass.
-    """
 
-    listed: Listed
-    labels: str
-    """Rendered once: those of its series that tell it from the other tables of the database."""
-    heap: int
-    toast: int
-    indexes: int
-    measured_at: float
+def total(sizes: Sizes) -> int:
+    """Give what pg_total_relation_size gives."""
+    heap, toast, indexes, _ = sizes
+    return heap + toast + indexes
 
-    @property
-    def live(self) -> int:
-        """How many rows there are, by estimation."""
-        return tuples_of(self.listed)[0]
 
-    @property
-    def dead(self) -> int:
-        """How many rows wait to be vacuumed, by estimation."""
-        return tuples_of(self.listed)[1]
-
-    @property
-    def table_size(self) -> int:
-        """What pg_table_size gives: heap, maps and TOAST."""
-        return self.heap + self.toast
-
-    @property
-    def size(self) -> int:
-        """What pg_total_relation_size gives."""
-        return self.heap + self.toast + self.indexes
+def measured_at(sizes: Sizes) -> float:
+    """Give the time of measuring, in seconds since the epoch."""
+    return sizes[3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +55,10 @@ class Shown:
 class TablePass:
     """The tables of one database as of the last pass over it; `listed` counts the never measured too."""
 
-    tables: Mapping[int, Table]
-    """By oid, the one that was measured longest ago first."""
+    sizes: Mapping[int, Sizes]
+    """By oid, those that were measured longest ago first."""
+    labels: Mapping[int, str]
+    """Of the same tables, rendered once: what tells their series from those of others in the database."""
     unmeasured: Counter[Reason]
     measured: Counter[Cause]
     listed: int
@@ -89,3 +70,7 @@ class TablePass:
     shown: Shown = field(default_factory=Shown)
     statistics: Mapping[int, Sequence[float | None]] = field(default_factory=dict)
     """Of the tables that are shown, the columns of table_statistics.sql; empty once a pass has failed."""
+
+    def tuples_of(self, oid: int) -> tuple[int, int]:
+        """Give the estimated numbers of live and of dead tuples of a table."""
+        return tuples_of(self.look.tables[oid])
