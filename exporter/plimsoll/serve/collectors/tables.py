@@ -170,13 +170,18 @@ async def _measure_tables(
     A table whose TOAST relation was exchanged while it was measured gives NULL once, like a dropped
     one: what gave NULL is asked for again.
     """
-    read = partial(_read, connection, _SIZES)
-    rows, refused = await read_in_batches(oids, _BATCH, read, budget)
-    vanished = [row[0] for row in rows if not row[1] and None in row]
-    again, refused_again = await read_in_batches(vanished, _BATCH, read, budget)
-    rows += again
-    locked: dict[int, Reason] = {oid: "locked" for oid, is_held, *_ in rows if is_held}
-    return [row for row in rows if None not in row], refused | refused_again | locked
+    vanished: list[int] = []
+    locked: dict[int, Reason] = {}
+
+    async def read(some: Sequence[int]) -> list[Row]:
+        rows = await _read(connection, _SIZES, some)
+        vanished.extend(oid for oid, is_held, *sizes in rows if None in sizes and not is_held)
+        locked.update((oid, "locked") for oid, is_held, *_ in rows if is_held)
+        return [row for row in rows if None not in row]
+
+    sizes, refused = await read_in_batches(oids, _BATCH, read, budget)
+    more, refused_again = await read_in_batches(list(vanished), _BATCH, read, budget)
+    return sizes + more, refused | refused_again | locked
 
 
 async def _read(connection: Connection, text: str, oids: Sequence[int]) -> list[Row]:
