@@ -60,14 +60,14 @@ def test_a_page_as_openmetrics() -> None:
 
 
 def test_a_counter_is_named_without_total_in_openmetrics_only() -> None:
-    page = page_of(COUNTER, [(("x", "y"), 3)])
+    samples = [(("x", "y"), 3)]
 
-    assert written(page) == (
+    assert written(page_of(COUNTER, samples)) == (
         "# HELP test_bytes_total Bytes that were moved.\n"
         "# TYPE test_bytes_total counter\n"
         'test_bytes_total{a="x",b="y"} 3\n'
     )
-    assert written(page, openmetrics=True) == (
+    assert written(page_of(COUNTER, samples), openmetrics=True) == (
         "# HELP test_bytes Bytes that were moved.\n"
         "# TYPE test_bytes counter\n"
         'test_bytes_total{a="x",b="y"} 3\n'
