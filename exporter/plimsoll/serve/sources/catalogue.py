@@ -108,7 +108,8 @@ async def _tables(connection: Connection, former: Mapping[int, Listed]) -> dict[
 
 
 def _listed(rows: list[Row], former: Mapping[int, Listed]) -> dict[int, Listed]:
-    return {row[0]: known if (known := former.get(row[0])) == row else row for row in _each(rows)}
+    tables = (known if (known := former.get(row[0])) == row else row for row in _each(rows))
+    return {table[0]: table for table in tables}
 
 
 def _each(rows: list[Row]) -> Iterator[Row]:
