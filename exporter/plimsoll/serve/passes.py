@@ -85,7 +85,7 @@ def combine(
     repeated = {
         oid: known[oid] for oid in known if oid in look.tables and (oid not in causes or oid in refused)
     }
-    kept = repeated | measured
+    kept = repeated | measured  # in this order: what was measured longest ago comes first
     never_measured = sum(oid not in kept for oid in refused)
     return TablePass(
         kept,
