@@ -149,7 +149,7 @@ def own(tables: Sequence[Measured]) -> Way:
         page = Page()
         labels = [table.labels for table in tables]
         for name, family in FAMILIES.items():
-            page.add_columns(family, labels, list(map(attrgetter(name), tables)), common)
+            page.add_rows(family, labels, tables, attrgetter(name), common)
         return page.encode(openmetrics=False)
 
     return Way(text, lambda: compressed(text()), compressed)

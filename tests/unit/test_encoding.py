@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import itemgetter
 from typing import Literal
 
 import pytest
@@ -82,8 +83,8 @@ class Given:
         apart, whole = LabelTemplate({}, own), LabelTemplate(self.shared, own)
         for samples in self.targets:
             if self.as_columns:
-                labels, values = [apart(*each) for each, _ in samples], [value for _, value in samples]
-                page.add_columns(self.family, labels, values, common=LabelTemplate(self.shared)())
+                labels = [apart(*each) for each, _ in samples]
+                page.add_rows(self.family, labels, samples, itemgetter(1), LabelTemplate(self.shared)())
             else:
                 page.add(self.family, ((whole(*each), value) for each, value in samples))
 
@@ -155,11 +156,11 @@ def without_values(text: str) -> list[str]:
 def test_a_page_says_what_the_client_library_says(
     openmetrics: bool, page: tuple[Given, ...], at_once: int
 ) -> None:
-    ours = Page()
-    for each in page:
-        each.put_on(ours)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "_AT_ONCE", at_once)
+        ours = Page()
+        for each in page:
+            each.put_on(ours)
         text = written(ours, openmetrics=openmetrics)
 
     reference = Reference(page).written(openmetrics=openmetrics)
@@ -205,7 +206,7 @@ def test_a_long_column_comes_in_pieces(count: int) -> None:
     values = [number * 8192 for number in range(count)]
     page = Page()
     page.add(PLAIN, [("", 1)])
-    page.add_columns(MANY, labels, values)
+    page.add_rows(MANY, labels, range(count), lambda number: number * 8192)
     page.add(MANY, [('relname="another"', 0.5)])
 
     pieces = list(page.encode(openmetrics=False))
@@ -224,4 +225,4 @@ def test_columns_are_of_one_length() -> None:
     page = Page()
 
     with pytest.raises(ValueError, match="test_size_bytes: 2 label sets and 1 values"):
-        page.add_columns(MANY, ['relname="a"', 'relname="b"'], [1])
+        page.add_rows(MANY, ['relname="a"', 'relname="b"'], [1], float)

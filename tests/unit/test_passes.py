@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +15,9 @@ from hypothesis import strategies as st
 
 from plimsoll.serve.passes import combine, due
 from plimsoll.serve.sources.catalogue import Listed, Look, Signs
+from plimsoll.serve.sources.catalogue import look as look_at
 from plimsoll.serve.sources.link import Row
-from plimsoll.serve.sources.postgres import Reason
+from plimsoll.serve.sources.postgres import Connection, Reason
 from plimsoll.serve.state.tables import LABELS, Cause, Sizes, TablePass, measured_at, total
 
 BEFORE, NOW = 1000.0, 2000.0
@@ -52,9 +56,10 @@ def former(
     *tables: int, began_at: float = BEFORE, owed: Sequence[int] = (), seen: Look | None = None
 ) -> TablePass:
     sizes: dict[int, Sizes] = dict.fromkeys(tables, (7, 5, 3, BEFORE))
+    oldest = BEFORE if tables else began_at
     labels = {oid: LABELS("public", f"t{oid}") for oid in tables}
     seen = seen or look(*map(listed, tables))
-    return TablePass(sizes, labels, Counter(), Counter(), len(sizes), began_at, frozenset(owed), seen)
+    return TablePass(sizes, oldest, labels, Counter(), Counter(), len(sizes), began_at, frozenset(owed), seen)
 
 
 def passed(
@@ -264,3 +269,32 @@ def test_what_was_measured_is_counted_by_its_cause() -> None:
     result = passed(None, rows, [measured(1), measured(2)], causes={1: "changed", 2: "held", 3: "changed"})
 
     assert result.measured == {"changed": 1, "held": 1}
+
+
+class Catalogue(Connection):
+    """Says what the catalogue would."""
+
+    def __init__(self, tables: Iterable[Listed]) -> None:
+        self._answers: list[list[Row]] = [[("", None, None, [])], [], [], list(tables)]
+
+    async def read(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        return self._answers.pop(0)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python looks through every mapping since 3.14")
+async def test_the_collector_of_garbage_passes_over_what_is_known_of_tables() -> None:
+    seen = await look_at(Catalogue(listed(oid) for oid in range(100)), None)
+    last = combine(seen, None, wanted(seen, None), [measured(oid) for oid in range(100)], {}, BEFORE)
+    last = combine(seen, last, {1: "changed"}, [measured(1, heap=200)], {}, NOW)
+
+    assert not gc.is_tracked(last.sizes)
+    assert not gc.is_tracked(last.labels)
+    assert not gc.is_tracked(seen.tables)
+
+
+def test_how_old_the_oldest_size_is_is_known() -> None:
+    tables = [listed(1), listed(2)]
+
+    assert passed(None, tables, [measured(1), measured(2)]).oldest == NOW
+    assert passed(former(1, 2), tables, [measured(1)], causes={1: "changed"}).oldest == BEFORE
+    assert passed(None, [], []).oldest == NOW

@@ -6,12 +6,14 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from isal import isal_zlib
 
+Row = TypeVar("Row")
 Sample = tuple[str, float]
 """Rendered labels (`LabelTemplate`) and a value."""
 
@@ -81,8 +83,8 @@ def present(samples: Iterable[tuple[str, float | None]]) -> Iterator[Sample]:
 
 
 @dataclass(slots=True)
-class _Column:
-    """All samples of one family: a pair of lists for each database would be a heap of garbage."""
+class _Few:
+    """Samples of one family, a few of each database: a pair of lists for each would be a heap of garbage."""
 
     labels: list[str] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -99,42 +101,73 @@ class _Column:
         """Give the parts of the lines, so many at once as take no time worth mentioning."""
         start = 0
         for end, common in self.stretches:
-            for at in range(start, end, _AT_ONCE):
-                some = slice(at, min(at + _AT_ONCE, end))
+            for some in _steps(start, end):
                 yield _lines(name, self.labels[some], self.values[some], common)
             start = end
+
+
+class _Many(NamedTuple):
+    """Samples whose values are made when they are written: the lists can be those of several families."""
+
+    labels: Sequence[str]
+    rows: Sequence[Any]
+    value_of: Callable[[Any], float]
+    common: str
+
+    def lines(self, name: str) -> Iterator[list[str]]:
+        """Give the parts of the lines, so many at once as take no time worth mentioning."""
+        for some in _steps(0, len(self.labels)):
+            yield _lines(name, self.labels[some], list(map(self.value_of, self.rows[some])), self.common)
 
 
 class Page:
     """Everything that one scrape gets: families with their samples, in the order of their first use."""
 
     def __init__(self) -> None:
-        self._columns: dict[Family, _Column] = {}
+        self._columns: dict[Family, list[_Few | _Many]] = {}
 
     def add(self, family: Family, samples: Iterable[Sample]) -> None:
         """Append samples; several targets may add to the same family."""
-        column = self._columns.setdefault(family, _Column())
+        few = self._few(family)
         for labels, value in samples:
-            column.labels.append(labels)
-            column.values.append(value)
-        column.end_stretch("")
+            few.labels.append(labels)
+            few.values.append(value)
+        few.end_stretch("")
 
-    def add_columns(
-        self, family: Family, labels: Sequence[str], values: Sequence[float], common: str = ""
+    def add_rows(
+        self,
+        family: Family,
+        labels: Sequence[str],
+        rows: Sequence[Row],
+        value_of: Callable[[Row], float],
+        common: str = "",
     ) -> None:
-        """Append many samples at little cost: label sets, all empty or none, and their values.
+        """Append many samples at little cost: label sets, all empty or none, and what has the value of each.
 
         `common` are rendered labels that all of the label sets, none of them empty, have before their own.
+        Neither of the sequences may change before the page is written.
 
         Raises:
             ValueError: there are more of one than of the other.
         """
-        if len(labels) != len(values):
-            raise ValueError(f"{family.name}: {len(labels)} label sets and {len(values)} values")
-        column = self._columns.setdefault(family, _Column())
-        column.labels += labels
-        column.values += values
-        column.end_stretch(common)
+        if len(labels) != len(rows):
+            raise ValueError(f"{family.name}: {len(labels)} label sets and {len(rows)} values")
+        if len(labels) > _AT_ONCE:
+            self._columns.setdefault(family, []).append(_Many(labels, rows, value_of, common))
+            return
+        few = self._few(family)
+        few.labels += labels
+        few.values += map(value_of, rows)
+        few.end_stretch(common)
+
+    def _few(self, family: Family) -> _Few:
+        """Give what the next samples may join."""
+        column = self._columns.setdefault(family, [])
+        last = column[-1] if column else None
+        if not isinstance(last, _Few):
+            last = _Few()
+            column.append(last)
+        return last
 
     def encode(self, *, openmetrics: bool) -> Iterator[bytes]:
         """Write the families in the text format, or in OpenMetrics without its closing `# EOF`.
@@ -145,9 +178,9 @@ class Page:
         parts: list[str] = []
         for family in list(self._columns):
             column = self._columns.pop(family)
-            if column.labels:
+            if any(block.labels for block in column):
                 parts.append(family.head(openmetrics=openmetrics))
-            for lines in column.lines(family.name):
+            for lines in chain.from_iterable(block.lines(family.name) for block in column):
                 parts += lines
                 if len(parts) > _PARTS * _AT_ONCE:
                     yield "".join(parts).encode()
@@ -161,6 +194,10 @@ def compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
     compressor = isal_zlib.compressobj(_LEVEL, wbits=_GZIP)
     yield from filter(None, map(compressor.compress, pieces))
     yield compressor.flush()
+
+
+def _steps(start: int, end: int) -> Iterator[slice]:
+    return (slice(at, min(at + _AT_ONCE, end)) for at in range(start, end, _AT_ONCE))
 
 
 def _lines(name: str, labels: Sequence[str], values: Sequence[float], common: str) -> list[str]:

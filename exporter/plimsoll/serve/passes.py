@@ -17,7 +17,7 @@ from itertools import islice
 from plimsoll.serve.roots import descendants, roll_up
 from plimsoll.serve.selection import select
 from plimsoll.serve.settings.postgres import TableSettings
-from plimsoll.serve.sources.catalogue import Look, is_partitioned, name_of, traces_of
+from plimsoll.serve.sources.catalogue import Look, is_partitioned, name_of, spare_tuples, traces_of
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
 from plimsoll.serve.state.tables import LABELS, Cause, Shown, Sizes, TablePass, measured_at, total
@@ -82,6 +82,7 @@ def combine(
     """
     known = last.sizes if last else {}
     measured: dict[int, Sizes] = {oid: (heap, toast, indexes, now) for oid, _, heap, toast, indexes in sizes}
+    spare_tuples()
     repeated = {
         oid: known[oid] for oid in known if oid in look.tables and (oid not in causes or oid in refused)
     }
@@ -89,6 +90,7 @@ def combine(
     never_measured = sum(oid not in kept for oid in refused)
     return TablePass(
         kept,
+        min(map(measured_at, kept.values()), default=now),
         _labels(look, last, kept),
         Counter(refused.values()),
         Counter(causes[oid] for oid in measured),

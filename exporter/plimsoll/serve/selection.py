@@ -70,7 +70,8 @@ def select(
         left_out: those that are not published, however large.
     """
     if not limit:
-        return Selection(frozenset(sizes) - left_out)
+        everything = frozenset(oid for oid in sizes if oid not in left_out)
+        return Selection(former.published if everything == former.published else everything)
     if sizes == former.sizes and (limit, left_out) == (former.limit, former.left_out):
         return replace(former, sizes=sizes)
     growth = _growth(former, sizes, now)

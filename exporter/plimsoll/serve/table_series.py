@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from plimsoll.serve.metrics import Family, Page
 from plimsoll.serve.roots import Root
-from plimsoll.serve.state.tables import LABELS, TablePass, measured_at, total
+from plimsoll.serve.state.tables import LABELS, TablePass, measured_at, of_indexes, of_table, of_toast, total
 
 _DATABASE = ("server", "datname")
 _TABLE = (*_DATABASE, "schemaname", "relname")
@@ -66,7 +67,9 @@ FAMILIES = (
 
 def emit(page: Page, labels: str, last: TablePass, size: int | None, oldest_allowed: float) -> None:
     """Add the tables of a database, the sum of those not shown, and what of it belongs to no table."""
-    fresh = {oid: sizes for oid, sizes in last.sizes.items() if measured_at(sizes) >= oldest_allowed}
+    fresh = last.sizes
+    if last.oldest < oldest_allowed:
+        fresh = {oid: sizes for oid, sizes in fresh.items() if measured_at(sizes) >= oldest_allowed}
     shown = last.shown.tables.published
     others = [total(sizes) for oid, sizes in fresh.items() if oid not in shown]
     _emit_shown(page, labels, last, [oid for oid in fresh if oid in shown])
@@ -81,16 +84,15 @@ def emit(page: Page, labels: str, last: TablePass, size: int | None, oldest_allo
 def _emit_shown(page: Page, common: str, last: TablePass, oids: Sequence[int]) -> None:
     labels = [last.labels[oid] for oid in oids]
     sizes = [last.sizes[oid] for oid in oids]
-    tuples = [last.tuples_of(oid) for oid in oids]
-    page.add_columns(SIZE, labels, [heap + toast + indexes for heap, toast, indexes, _ in sizes], common)
-    page.add_columns(TABLE_SIZE, labels, [heap + toast for heap, toast, _, _ in sizes], common)
-    page.add_columns(TOAST_SIZE, labels, [toast for _, toast, _, _ in sizes], common)
-    page.add_columns(INDEX_SIZE, labels, [indexes for _, _, indexes, _ in sizes], common)
-    page.add_columns(LIVE, labels, [live for live, _ in tuples], common)
-    page.add_columns(DEAD, labels, [dead for _, dead in tuples], common)
+    page.add_rows(SIZE, labels, sizes, total, common)
+    page.add_rows(TABLE_SIZE, labels, sizes, of_table, common)
+    page.add_rows(TOAST_SIZE, labels, sizes, of_toast, common)
+    page.add_rows(INDEX_SIZE, labels, sizes, of_indexes, common)
+    page.add_rows(LIVE, labels, oids, last.live_tuples, common)
+    page.add_rows(DEAD, labels, oids, last.dead_tuples, common)
 
 
 def _emit_roots(page: Page, common: str, roots: Sequence[Root]) -> None:
     labels = [LABELS(root.schema, root.name) for root in roots]
-    page.add_columns(ROOT_SIZE, labels, [root.size for root in roots], common)
-    page.add_columns(ROOT_PARTITIONS, labels, [root.partitions for root in roots], common)
+    page.add_rows(ROOT_SIZE, labels, roots, attrgetter("size"), common)
+    page.add_rows(ROOT_PARTITIONS, labels, roots, attrgetter("partitions"), common)

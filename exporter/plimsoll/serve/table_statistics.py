@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from plimsoll.serve.metrics import Family, Page, present
+from operator import itemgetter
+
+from plimsoll.serve.metrics import Family, Page
 from plimsoll.serve.state.tables import TablePass
 
 _LABELS = ("server", "datname", "schemaname", "relname")
@@ -65,7 +67,6 @@ FAMILIES = (
 
 def emit(page: Page, common: str, last: TablePass) -> None:
     """Add what the last pass read of the tables that have series."""
-    rows = [(last.labels[oid], values) for oid, values in last.statistics.items() if oid in last.labels]
-    for column, family in enumerate(FAMILIES):
-        samples = list(present((labels, values[column]) for labels, values in rows))
-        page.add_columns(family, [labels for labels, _ in samples], [value for _, value in samples], common)
+    for column, family in enumerate(FAMILIES, start=1):
+        rows = [row for row in last.statistics if row[column] is not None and row[0] in last.labels]
+        page.add_rows(family, [last.labels[row[0]] for row in rows], rows, itemgetter(column), common)

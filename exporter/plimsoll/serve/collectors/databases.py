@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from plimsoll.serve.jobs import RETRY, Job
 from plimsoll.serve.metrics import Family, LabelTemplate, Page
-from plimsoll.serve.sources.batches import Budget, Pace, oldest_first, read_in_time
+from plimsoll.serve.sources.batches import Budget, Pace, read_in_time
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
@@ -52,16 +52,16 @@ class DatabasesCollector:
     async def _measure(self) -> None:
         databases = self._state.databases
         known = self._state.sizes
-        oids = oldest_first([database.oid for database in databases], known)
+        watched = {database.oid for database in databases}
+        oids = [*(watched - known.keys()), *(oid for oid in known if oid in watched)]
         now = time.time()
         patience = self._state.settings.databases.interval + RETRY
         async with self._state.server.connect(long_work=True, patience=patience) as connection:
             budget = Budget(self._state.settings.databases.timeout)
             rows, refused, left = await read_in_time(oids, self._pace, partial(_read, connection), budget)
         fresh = {oid: DatabaseSize(size, now) for oid, size in rows if size is not None}
-        watched = {database.oid for database in databases}
-        kept = {oid: size for oid, size in known.items() if oid in watched}
-        self._state.sizes = kept | fresh
+        repeated = {oid: known[oid] for oid in oids if oid in known and oid not in fresh}
+        self._state.sizes = repeated | fresh
         self._complain_about(databases, refused, left)
 
     def _complain_about(

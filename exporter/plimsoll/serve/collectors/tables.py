@@ -20,7 +20,7 @@ from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Connection, PostgresError, Reason, array
 from plimsoll.serve.sources.sql import statement
 from plimsoll.serve.state.postgres import Database, ServerState
-from plimsoll.serve.state.tables import CAUSES, Cause, Shown, TablePass, measured_at
+from plimsoll.serve.state.tables import CAUSES, Cause, Shown, TablePass
 
 _DATABASE = ("server", "datname")
 UNMEASURED = Family(
@@ -97,7 +97,7 @@ class TablesCollector:
             result, complaint = await self._pass_over(database, last)
         except PostgresError:
             if last:
-                self._keep(database, replace(last, statistics={}))  # counters are never repeated
+                self._keep(database, replace(last, statistics=()))  # counters are never repeated
             raise
         self._keep(database, result)
         if complaint:
@@ -123,7 +123,7 @@ class TablesCollector:
                 rows, _ = await read_in_batches(
                     shown, _BATCH, partial(_read, connection, _STATISTICS), budget
                 )
-                result = replace(result, statistics={oid: values for oid, *values in rows})
+                result = replace(result, statistics=rows)
         return result, _complaint(seen, refused)
 
     def emit(self, page: Page, known: ServerState) -> None:
@@ -141,8 +141,7 @@ class TablesCollector:
         causes = ((self._reason_labels(database.name, cause), last.measured[cause]) for cause in CAUSES)
         page.add(MEASURED, causes)
         page.add(UNMEASURED, self._unmeasured(database, last))
-        oldest = min(map(measured_at, last.sizes.values()), default=last.began_at)
-        page.add(OLDEST, [(self._database_labels(database.name), oldest)])
+        page.add(OLDEST, [(self._database_labels(database.name), last.oldest)])
 
     def _unmeasured(self, database: Database, last: TablePass) -> Iterator[Sample]:
         for reason in _REASONS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason, StatementRefusedError
@@ -30,19 +30,6 @@ class Budget:
     def is_spent(self) -> bool:
         """Whether it is time to stop."""
         return time.monotonic() >= self._end
-
-
-class Measured(Protocol):
-    """What was measured at some time (seconds since the epoch)."""
-
-    @property
-    def measured_at(self) -> float:
-        """The time."""
-
-
-def oldest_first(oids: Iterable[int], known: Mapping[int, Measured]) -> list[int]:
-    """Order oids so that, where the budget never suffices, each has its turn; the unknown come first."""
-    return sorted(oids, key=lambda oid: known[oid].measured_at if oid in known else 0.0)
 
 
 class Pace:

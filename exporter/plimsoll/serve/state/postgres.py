@@ -45,6 +45,7 @@ class ServerState:
     databases: tuple[Database, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
     sizes: Mapping[int, DatabaseSize] = field(default_factory=dict)
+    """By oid, those that were measured longest ago first."""
     passes: Mapping[int, TablePass] = field(default_factory=dict)
     own_datname: str | None = None
     """The database that the DSN leads to."""

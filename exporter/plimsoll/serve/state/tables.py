@@ -10,7 +10,8 @@ from typing import Literal, get_args
 from plimsoll.serve.metrics import LabelTemplate
 from plimsoll.serve.roots import Root
 from plimsoll.serve.selection import Selection
-from plimsoll.serve.sources.catalogue import Look, tuples_of
+from plimsoll.serve.sources.catalogue import Look, dead_tuples, live_tuples
+from plimsoll.serve.sources.link import Row
 from plimsoll.serve.sources.postgres import Reason
 
 Cause = Literal["changed", "held", "rotation"]
@@ -27,8 +28,22 @@ Sizes = tuple[int, int, int, float]
 
 def total(sizes: Sizes) -> int:
     """Give what pg_total_relation_size gives."""
-    heap, toast, indexes, _ = sizes
-    return heap + toast + indexes
+    return sizes[0] + sizes[1] + sizes[2]
+
+
+def of_table(sizes: Sizes) -> int:
+    """Give what pg_table_size gives."""
+    return sizes[0] + sizes[1]
+
+
+def of_toast(sizes: Sizes) -> int:
+    """Give the bytes of the TOAST relation with its index."""
+    return sizes[1]
+
+
+def of_indexes(sizes: Sizes) -> int:
+    """Give what pg_indexes_size gives."""
+    return sizes[2]
 
 
 def measured_at(sizes: Sizes) -> float:
@@ -57,6 +72,8 @@ class TablePass:
 
     sizes: Mapping[int, Sizes]
     """By oid, those that were measured longest ago first."""
+    oldest: float
+    """When the one of them was measured that was measured longest ago; of no tables, when the pass began."""
     labels: Mapping[int, str]
     """Of the same tables, rendered once: what tells their series from those of others in the database."""
     unmeasured: Counter[Reason]
@@ -68,9 +85,13 @@ class TablePass:
     look: Look
     """What the catalogue was like."""
     shown: Shown = field(default_factory=Shown)
-    statistics: Mapping[int, Sequence[float | None]] = field(default_factory=dict)
-    """Of the tables that are shown, the columns of table_statistics.sql; empty once a pass has failed."""
+    statistics: Sequence[Row] = ()
+    """Of the tables that are shown, the rows of table_statistics.sql; none once a pass has failed."""
 
-    def tuples_of(self, oid: int) -> tuple[int, int]:
-        """Give the estimated numbers of live and of dead tuples of a table."""
-        return tuples_of(self.look.tables[oid])
+    def live_tuples(self, oid: int) -> int:
+        """Give the estimated number of live tuples of a table."""
+        return live_tuples(self.look.tables[oid])
+
+    def dead_tuples(self, oid: int) -> int:
+        """Give the estimated number of dead tuples of a table."""
+        return dead_tuples(self.look.tables[oid])
