@@ -176,7 +176,7 @@ class Tracker:
         alert, last, is_exact, _ = evidence
         known = life.alert
         over = self._over.get(alert.identity)
-        is_of_another = last < known.starts_at or (over is not None and alert.starts_at <= over)
+        is_of_another = known.starts_at - last > _SAME or (over is not None and alert.starts_at <= over)
         if not is_of_another:
             known = _since(known, alert.starts_at)
         is_newer = (last, _gravity(alert)) >= (life.last_seen, _gravity(known))
@@ -189,10 +189,15 @@ class Tracker:
         return End(told, told=True) if told and told < begin else End(life.last_seen, told=False)
 
     def _told_of(self, life: Life) -> datetime | None:
-        """Give when a notice says that a life ended, unless it began anew or was seen long after that."""
+        """Give when a notice says that a life ended, unless it was seen long after that, or fired after all.
+
+        While Prometheus is away, Alertmanager takes for resolved what then fires as soon as it is back.
+        """
         key = life.alert.identity
         told = self._notices.get(key)
-        if told is None or told < self._starts.get(key, life.alert.starts_at):
+        if told is None or told < max(
+            self._starts.get(key, life.alert.starts_at), self._judged.get(key, told)
+        ):
             return None
         return told if life.last_seen - told <= self.grace else None
 
