@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import reporting
+from bench.probing import Asked, rows
 from bench.reporting import Row, Table, percentile, quotient
 
 TABLE = Table(
@@ -74,3 +75,13 @@ def test_text_around_a_section_stays(report: Report) -> None:
 @pytest.mark.parametrize(("percent", "expected"), [(50, 5), (90, 9), (99, 10), (100, 10)])
 def test_a_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
     assert percentile([*range(10, 0, -1)], percent) == expected
+
+
+def test_the_longest_answer_is_told_with_and_without_what_the_host_stole() -> None:
+    asked = [Asked(0.0, 0.002, 0.0, 0.0), Asked(0.005, 0.08, 0.06, 0.07), Asked(0.09, 0.004, 0.0, 0.0)]
+
+    figures = {row.name: list(row.figures) for row in rows(asked)}
+
+    assert figures["health check meanwhile, longest"] == [80]
+    assert figures["health check meanwhile, longest while the host stole no time"] == [4]
+    assert figures["control: health checks while it stole time"] == pytest.approx([100 / 3])
